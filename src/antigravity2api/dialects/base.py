@@ -1,0 +1,115 @@
+"""The seam to client languages. A dialect is pure: values in, values out; no sockets, no clock but ``ids``, no logging."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from antigravity2api.errors import Fault
+from antigravity2api.gemini.call import Call
+from antigravity2api.gemini.models import ModelTable
+from antigravity2api.gemini.signature import SignatureStore
+from antigravity2api.gemini.types import Chunk, Response
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """A generated image on its way back upstream: base64 in the standard alphabet."""
+
+    mime_type: str
+    data: str
+    signature: str | None
+
+
+class ImageShelf(Protocol):
+    """Where generated images are kept between turns."""
+
+    def put(self, data: bytes, mime_type: str, signature: str | None) -> str:
+        """Keep the bytes and return the path a client can GET: ``/images/{id}.{ext}``. Raises OSError."""
+
+    def get(self, path: str) -> StoredImage | None:
+        """The image behind a path that ``put`` returned, or None when it is unknown or expired."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatSettings:
+    """The knobs that translation depends on; made once from ``settings``."""
+
+    temperature: float = 1.0
+    top_p: float = 0.85
+    top_k: int = 50
+    max_tokens: int = 8096
+    headroom: bool = True
+    show_thoughts: bool = True
+    strict_params: bool = False
+    mid_system: str = "inline"
+    filler: str = "(continued)"
+    max_n: int = 4
+    images: str = "url"
+    image_base_url: str | None = None
+    images_extra: bool = False
+    fetch_images: bool = False
+    system_instruction: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Toolbox:
+    """What a dialect may use beside its input."""
+
+    models: ModelTable
+    signatures: SignatureStore
+    images: ImageShelf
+    settings: ChatSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How the client reached us, as far as translation cares. ``base_url``: ``http://localhost:8045``; ``engine``: the
+    model named by an old SDK's path; ``upstream``: the name of the upstream that will most likely serve (signatures)."""
+
+    base_url: str
+    engine: str | None = None
+    upstream: str = ""
+
+
+class Encoder(Protocol):
+    """One per stream. Output is complete frames of the dialect's event stream.
+
+    ``feed`` may return ``b""`` while nothing is worth sending (usage only, held tool calls): until it has returned bytes
+    nothing was sent and the whole encoder may be thrown away for another attempt. ``feed`` and ``finish`` raise ``Fault``
+    when the answer turns out malformed, empty or cut; the caller then calls ``fail`` if bytes were sent.
+    """
+
+    def feed(self, chunk: Chunk) -> bytes: ...
+
+    def finish(self) -> bytes:
+        """The end of a stream that ended cleanly: finish, usage if asked, end marker."""
+
+    def fail(self, fault: Fault) -> bytes:
+        """The dialect's error event; nothing follows it."""
+
+    def ping(self) -> bytes:
+        """A comment that clients ignore."""
+
+    @property
+    def usage(self) -> Mapping[str, Any]:
+        """The merged ``usageMetadata`` seen so far."""
+
+
+class Dialect(Protocol):
+    """A client language."""
+
+    name: str
+
+    def parse(self, body: bytes, origin: Origin, box: Toolbox) -> Call:
+        """The client's JSON body as a Call. Raises ``Fault`` with the path of the field at fault."""
+
+    def encoder(self, call: Call, origin: Origin, box: Toolbox, upstream: str) -> Encoder:
+        """A fresh encoder for one attempt at ``upstream``."""
+
+    def render(self, call: Call, response: Response, origin: Origin, box: Toolbox, upstream: str) -> bytes:
+        """The whole answer from a folded response, through the same mapping as the stream. Raises ``Fault``."""
+
+    def error(self, fault: Fault) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        """Status, headers and body for a fault before the first byte."""

@@ -1,0 +1,55 @@
+"""``Call``: what a client asked, understood. The one value that dialects make and upstreams send."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from antigravity2api.gemini.models import ModelProfile
+from antigravity2api.gemini.types import GenerateContentRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request of a client, in the hub's language.
+
+    ``request`` is target-neutral: function parameters stand as the client's own JSON Schema in ``parametersJsonSchema``,
+    structured output in ``responseJsonSchema``; each upstream compiles them (``gemini.schema``) for what it accepts.
+    It is never changed in place: attempts share it.
+    """
+
+    dialect: str
+    operation: str
+    """``chat`` for now; media and counting operations join later."""
+    asked_model: str
+    """As the client spelled it; echoed in the answer."""
+    model: str
+    """After the alias table, without ``models/``; what goes upstream."""
+    profile: ModelProfile
+    request: GenerateContentRequest
+    stream: bool
+    options: Any = None
+    """The dialect's own notes for the way back (names map, legacy shape, usage wanted …)."""
+    defaulted: frozenset[str] = frozenset()
+    """Keys of ``generationConfig`` whose value is our default, not the client's wish: droppable when refused."""
+    applied: tuple[str, ...] = ()
+    """What was changed, dropped or renamed, for ``x-antigravity2api-applied``."""
+    copies: int = 1
+    """How many parallel upstream calls make up the answer (``n`` on models without ``candidateCount``)."""
+    affinity: str | None = None
+    """What ties a conversation to a credential (``prompt_cache_key``, ``user``), if the client said."""
+    session: str | None = None
+    """A stable conversation name derived from the first user text, for envelopes that want one."""
+
+    def with_request(self, request: GenerateContentRequest, *notes: str) -> Call:
+        """The same call with a repaired request; ``notes`` join ``applied``."""
+        return replace(self, request=request, applied=(*self.applied, *notes))
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A secret with the name under which it may be spoken of. ``id`` is safe to log; ``secret`` never is."""
+
+    id: str
+    secret: str = field(repr=False)
+    project: str | None = None

@@ -1,0 +1,89 @@
+"""The seam between the HTTP server and the application: a parsed request in, a responder to write to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A request's head, already checked. ``path`` is percent-decoded once; header names are lower case, values latin-1."""
+
+    method: str
+    target: str
+    path: str
+    query: str
+    version: str
+    headers: Mapping[str, str]
+    peer: str
+    """The client's address, for the log."""
+    local: str
+    """``host:port`` the connection arrived at, for links when there is no Host header."""
+    request_id: str
+
+
+class Responder(Protocol):
+    """The answer to one request. Each answer gets ``x-request-id`` and the safe headers from the server; a handler gives
+    content type and body. After ``send`` or ``end`` nothing more may be written."""
+
+    started: bool
+    """Whether a head has gone out."""
+    paused: bool
+    """True while the client reads too slowly; ``on_resume`` is called when it goes on."""
+    on_resume: Callable[[], None] | None
+    sent_bytes: int
+
+    def send(self, status: int, headers: Headers, body: bytes) -> None:
+        """A whole answer with Content-Length."""
+
+    def start(self, status: int, headers: Headers) -> None:
+        """The head of a streamed answer (chunked, or until close on HTTP/1.0)."""
+
+    def write(self, data: bytes) -> None:
+        """One piece of a streamed answer, one write to the socket."""
+
+    def end(self) -> None:
+        """The end of a streamed answer."""
+
+    def abort(self) -> None:
+        """Drop the connection so that the client sees a cut, not an end."""
+
+
+class Handler(Protocol):
+    """What the application does with an admitted request. Cancelled when the client leaves."""
+
+    async def __call__(self, head: Head, body: bytes, responder: Responder) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The answer to a head whose body shall not be read."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A head that may go on: who handles it, and how large a body it may have (0: none is expected, one is ignored)."""
+
+    handler: Handler
+    max_body: int
+
+
+class Application(Protocol):
+    """What the server serves."""
+
+    def admit(self, head: Head) -> Admission | Refusal:
+        """Key, route, method, content type and encoding, decided on the head alone. Synchronous and quick."""
+
+    def refuse(self, status: int, head: Head | None, message: str) -> Refusal:
+        """The error body for what the server itself turns down (400, 408, 413, 414, 417, 431, 505, 503)."""
+
+    def finished(self, head: Head, status: int, sent_bytes: int, seconds: float, outcome: str) -> None:
+        """Called once after each request: ``ok``, ``left`` (the client went away) or ``cut`` (a limit ended it)."""
