@@ -1,0 +1,534 @@
+"""Every knob once: type, default, help, where its value came from. Reads the environment and files; starts nothing.
+
+Order: flags, environment, ``.env``, the TOML file, the ancestor project's names, defaults. To add a setting, add one
+field to ``Settings`` and run ``make docs``; nothing else needs to know.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from antigravity2api import __version__
+from antigravity2api.forms import (
+    AGENT,
+    ALIASES,
+    DATABASE,
+    HOST,
+    KEY,
+    KEYS,
+    LOCATION,
+    ORDER,
+    PATH,
+    PROJECT,
+    REDIS,
+    SECONDS,
+    SIZE,
+    SWITCH,
+    TEXT,
+    UPSTREAMS,
+    WEB,
+    Form,
+    choice,
+    integer,
+    number,
+)
+
+PREFIX = "ANTIGRAVITY2API_"
+
+EXAMPLE_KEYS = frozenset(
+    """
+    sk-text sk-test sk-1234 sk-12345 sk-123456 sk-xxx sk-xxxx sk-key sk-example sk-demo sk-your-key sk-your-api-key
+    your-api-key your_api_key your-key api-key apikey key changeme change-me change_me secret password passwd pwd
+    admin admin123 test demo example 123 1234 12345 123456 12345678 123456789
+    """.split()  # noqa: SIM905 -- a list of quoted words is harder to read
+)
+"""Keys that stand in examples everywhere, so that scanners try them first."""
+
+
+class SettingsError(Exception):
+    """The configuration is wrong. ``problems`` has one sentence each."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+# --- the knobs -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One knob, as data."""
+
+    name: str
+    env: str
+    form: Form
+    default: Any
+    help: str
+    shown: str
+    """The default in words."""
+    secret: bool = False
+    also: tuple[str, ...] = ()
+    """Other names of equal standing (``GOOGLE_API_KEY``)."""
+    ancestor: str | None = None
+    """The ancestor project's name, understood when ours is absent."""
+    convert: Callable[[str], str] | None = None
+    """The ancestor's way to write it → ours."""
+    later: bool = False
+    """Understood and checked now; what it configures comes in a later release."""
+
+
+def _knob(form: Form, default: Any, help: str, **rest: Any) -> Any:
+    rest = {"shown": in_words(default), **rest, "form": form, "help": help}
+    if isinstance(default, dict):
+        return field(default_factory=dict, metadata=rest)
+    return field(default=default, metadata=rest, repr=not rest.get("secret"))
+
+
+def in_words(value: Any) -> str:
+    """A value as an operator would write it."""
+    match value:
+        case None | () | {}:
+            return "none"
+        case bool():
+            return "on" if value else "off"
+        case float():
+            return f"{value:g}"
+        case tuple():
+            return ", ".join(value)
+        case {**pairs}:
+            return ", ".join(f"{alias}={model}" for alias, model in pairs.items())
+    return str(value)
+
+
+def _from_ms(raw: str) -> str:
+    return f"{raw}ms" if re.fullmatch(r"\d+(\.\d+)?", raw, re.ASCII) else raw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings of one start. Durations are seconds, sizes are bytes."""
+
+    host: str = _knob(HOST, "127.0.0.1", "Address to listen on; with the default also ::1.", ancestor="HOST")
+    port: int = _knob(integer(0, 65535), 8045, "Port to listen on; 0 takes a free one.", ancestor="PORT")
+    data_dir: Path = _knob(
+        PATH, Path(), "Where keys, images and the database live.", shown="~/.local/share/antigravity2api"
+    )
+    config: Path | None = _knob(PATH, None, "The TOML file.", shown="config.toml in the data or XDG config directory")
+    workers: int = _knob(integer(1, 64), 1, "Server processes.")
+    log_level: str = _knob(choice("debug", "info", "warning", "error"), "info", "How much is logged on stderr.")
+    api_key: tuple[str, ...] = _knob(
+        KEYS, (), "Keys that clients may use.", secret=True, ancestor="API_KEY", shown="made at the first start"
+    )
+
+    upstreams: tuple[str, ...] = _knob(ORDER, UPSTREAMS, "Order in which upstreams are tried.")
+    gemini_api_key: tuple[str, ...] = _knob(
+        KEYS,
+        (),
+        "Gemini API keys: configures the `gemini` upstream.",
+        env="GEMINI_API_KEY",
+        also=("GOOGLE_API_KEY",),
+        secret=True,
+    )
+    gemini_base_url: str = _knob(
+        WEB, "https://generativelanguage.googleapis.com", "Root of the Gemini API.", env="GOOGLE_GEMINI_BASE_URL"
+    )
+    vertex: bool = _knob(SWITCH, False, "Use Vertex AI.", env="GOOGLE_GENAI_USE_VERTEXAI", later=True)
+    vertex_project: str | None = _knob(PROJECT, None, "Project for Vertex AI.", env="GOOGLE_CLOUD_PROJECT", later=True)
+    vertex_location: str = _knob(LOCATION, "global", "Location for Vertex AI.", env="GOOGLE_CLOUD_LOCATION", later=True)
+    vertex_credentials: Path | None = _knob(
+        PATH, None, "Google credentials file for Vertex AI.", env="GOOGLE_APPLICATION_CREDENTIALS", later=True
+    )
+    vertex_base_url: str | None = _knob(
+        WEB, None, "Other root for Vertex AI.", env="GOOGLE_VERTEX_BASE_URL", later=True
+    )
+    antigravity: bool = _knob(SWITCH, False, "The `antigravity` upstream; `on` says that you read the terms warning.")
+    antigravity_base_url: str = _knob(
+        WEB,
+        "https://cloudcode-pa.googleapis.com",
+        "Root of Antigravity / Cloud Code Assist.",
+        env="ANTIGRAVITY_BASE_URL",
+    )
+    antigravity_access_token: str | None = _knob(
+        KEY, None, "A bearer token obtained elsewhere.", env="ANTIGRAVITY_ACCESS_TOKEN", secret=True
+    )
+    antigravity_project: str | None = _knob(PROJECT, None, "The project of that token.", env="ANTIGRAVITY_PROJECT")
+    antigravity_oauth_client_id: str | None = _knob(
+        KEY, None, "Your own OAuth client for `login`; none is shipped.", env="ANTIGRAVITY_OAUTH_CLIENT_ID", later=True
+    )
+    antigravity_oauth_client_secret: str | None = _knob(
+        KEY, None, "The secret of that client.", env="ANTIGRAVITY_OAUTH_CLIENT_SECRET", secret=True, later=True
+    )
+    oauth_token_url: str = _knob(
+        WEB, "https://oauth2.googleapis.com/token", "Google's token endpoint.", env="GOOGLE_OAUTH_TOKEN_URL", later=True
+    )
+    proxy: str | None = _knob(WEB, None, "HTTP proxy towards the upstreams.", ancestor="PROXY", later=True)
+    user_agent: str = _knob(
+        AGENT, f"antigravity2api/{__version__}", "How we name ourselves upstream.", shown="antigravity2api/VERSION"
+    )
+
+    max_attempts: int = _knob(integer(1, 5), 3, "Upstream tries a request; 1 means no retry and no failover.")
+    cooldown: bool = _knob(SWITCH, True, "Learned cool-downs of credentials.")
+    timeout_connect: float = _knob(SECONDS, 5.0, "Connecting to the upstream.")
+    timeout_head: float = _knob(SECONDS, 10.0, "A client's request head, counted from accept.")
+    timeout_first_event: float = _knob(SECONDS, 300.0, "From the request sent to the upstream's first event.")
+    timeout_gap: float = _knob(SECONDS, 120.0, "Between two upstream events.")
+    timeout_total: float = _knob(SECONDS, 600.0, "A whole answer.", ancestor="TIMEOUT", convert=_from_ms)
+    timeout_body: float = _knob(SECONDS, 30.0, "A client's request body, plus 1 for each 64 KB.")
+    timeout_keepalive: float = _knob(SECONDS, 60.0, "An idle client connection.")
+    timeout_write: float = _knob(SECONDS, 60.0, "A client that does not read.")
+    timeout_drain: float = _knob(SECONDS, 30.0, "Running answers at shutdown.")
+    heartbeat: float = _knob(SECONDS, 15.0, "Silence before a comment keeps a stream alive.")
+    max_body: int = _knob(
+        SIZE, 32 * 2**20, "Largest request body; 413 beyond.", shown="32MB", ancestor="MAX_REQUEST_SIZE"
+    )
+
+    default_temperature: float = _knob(number(0, 2), 1.0, "When the client sends none.", ancestor="DEFAULT_TEMPERATURE")
+    default_top_p: float = _knob(number(0, 1), 0.85, "When the client sends none.", ancestor="DEFAULT_TOP_P")
+    default_top_k: int = _knob(integer(1, 1000), 50, "When the client sends none.", ancestor="DEFAULT_TOP_K")
+    default_max_tokens: int = _knob(
+        integer(1, 10**7), 8096, "When the client sends none.", ancestor="DEFAULT_MAX_TOKENS"
+    )
+    headroom: bool = _knob(SWITCH, True, "Add room for thinking to `max_tokens`.")
+    show_thoughts: bool = _knob(SWITCH, True, "Ask thinking models for thought summaries.")
+    strict_params: bool = _knob(SWITCH, False, "Refuse parameters that the model cannot use, instead of ignoring them.")
+    mid_system: str = _knob(
+        choice("inline", "hoist"), "inline", "Later system messages: left in place, or moved to the top."
+    )
+    system_instruction: str | None = _knob(
+        TEXT, None, "System text for requests that bring none.", ancestor="SYSTEM_INSTRUCTION"
+    )
+    fetch_images: bool = _knob(SWITCH, False, "Fetch http(s) image URLs of requests.")
+    images: str = _knob(
+        choice("url", "inline"), "url", "Generated images: links under /images/, or Markdown data URLs."
+    )
+    images_ttl: float = _knob(SECONDS, 7 * 86400.0, "How long a generated image is kept.", shown="7d")
+    images_max_bytes: int = _knob(SIZE, 2**30, "Room for generated images; the oldest go first.", shown="1GB")
+    image_base_url: str | None = _knob(
+        WEB, None, "Address in image links.", shown="the one the client used", ancestor="IMAGE_BASE_URL"
+    )
+    aliases: Mapping[str, str] = _knob(ALIASES, {}, "Your own model names.")
+
+    database_url: str = _knob(
+        DATABASE, "", "The database.", shown="sqlite:///DATA_DIR/antigravity2api.db", secret=True, later=True
+    )
+    redis_url: str | None = _knob(REDIS, None, "Shared limits and locks across nodes.", secret=True, later=True)
+    secret_key: str | None = _knob(KEY, None, "Encrypts credentials at rest.", secret=True, later=True)
+    open_secret_files: bool = _knob(SWITCH, False, "Start although a secret file can be read by others.")
+
+    origins: Mapping[str, str] = field(default_factory=dict)
+    """Where each value came from, by setting name."""
+    notices: tuple[str, ...] = ()
+    """One-line remarks for the operator."""
+
+
+def _describe() -> Iterator[Setting]:
+    for item in fields(Settings):
+        if "form" not in item.metadata:
+            continue
+        env = item.metadata.get("env", PREFIX + item.name.upper())
+        rest = {key: value for key, value in item.metadata.items() if key != "env"}
+        default: Any = item.default if item.default is not MISSING else {}
+        yield Setting(name=item.name, env=env, default=default, **rest)
+
+
+SETTINGS: tuple[Setting, ...] = tuple(_describe())
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """One place that values come from: raw text by name, the words for it, and where relative paths start."""
+
+    values: Mapping[str, str]
+    label: str
+    base: Path
+    names: Callable[[Setting], Iterable[str]]
+
+
+def _env_names(setting: Setting) -> Iterable[str]:
+    return (setting.env, *setting.also)
+
+
+def _toml_names(setting: Setting) -> Iterable[str]:
+    return (setting.name,)
+
+
+def load(overrides: Mapping[str, str], environ: Mapping[str, str], cwd: Path) -> Settings:
+    """The settings of this start. ``overrides`` are flags by setting name. Raises SettingsError with all problems."""
+    problems: list[str] = []
+    flags = _Source(overrides, "flag", cwd, _toml_names)
+    env = _Source(environ, "environment", cwd, _env_names)
+    dot = _Source(_dotenv(cwd / ".env", problems), ".env", cwd, _env_names)
+    for source in (env, dot):
+        problems += _unknown(source.values, source.label)
+
+    early = {setting.name: _lookup(setting, (flags, env, dot), []) for setting in SETTINGS if setting.form is PATH}
+    path, given = _config_path(early, environ)
+    sources = [flags, env, dot]
+    if path is not None and (given or path.is_file()):
+        sources.append(_Source(_toml(path, problems), str(path), path.parent, _toml_names))
+
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    notices: list[str] = []
+    for setting in SETTINGS:
+        found = _lookup(setting, sources, problems) or _ancestor(setting, (env, dot), problems, notices)
+        origins[setting.name] = found[1] if found else "default"
+        if found:
+            values[setting.name] = found[0]
+    if path is not None and path.is_file():
+        values["config"] = path
+    _complete(values, environ, problems)
+    if problems:
+        raise SettingsError(problems)
+    return Settings(**values, origins=origins, notices=tuple(notices))
+
+
+def _lookup(setting: Setting, sources: Iterable[_Source], problems: list[str]) -> tuple[Any, str] | None:
+    for source in sources:
+        for name in source.names(setting):
+            suffix = "_file" if source.names is _toml_names else "_FILE"
+            raw = source.values.get(name, "").strip()
+            pointer = source.values.get(name + suffix, "").strip() if setting.secret else ""
+            if not raw and not pointer:
+                continue
+            where = f"--{name.replace('_', '-')}" if source.label == "flag" else f"{name} ({source.label})"
+            if raw and pointer:
+                problems.append(f"{where}: {name} and {name}{suffix} are both set; keep one.")
+                return None
+            if pointer:
+                where = f"{name}{suffix} ({source.label})"
+                raw = _secret_file(source.base / Path(pointer).expanduser(), where, problems)
+                if not raw:
+                    return None
+            return _read(setting, raw, where, source.base, problems)
+    return None
+
+
+def _read(setting: Setting, raw: str, where: str, base: Path, problems: list[str]) -> tuple[Any, str] | None:
+    try:
+        value = setting.form.read(raw)
+    except ValueError:
+        shown = "its value (not shown, it is a secret)" if setting.secret else repr(raw[:200])
+        hint = (
+            " Kubernetes made this name from a Service: set enableServiceLinks: false."
+            if raw.startswith("tcp://")
+            else ""
+        )
+        problems.append(f"{where}: {shown} is not {setting.form.expected}.{hint}")
+        return None
+    return (base / value if isinstance(value, Path) else value), where
+
+
+def _ancestor(
+    setting: Setting, sources: Iterable[_Source], problems: list[str], notices: list[str]
+) -> tuple[Any, str] | None:
+    if setting.ancestor is None:
+        return None
+    for source in sources:
+        if raw := source.values.get(setting.ancestor, "").strip():
+            where = f"{setting.ancestor} ({source.label})"
+            notices.append(f"{where} is read as {setting.env}; set that name instead.")
+            return _read(setting, setting.convert(raw) if setting.convert else raw, where, source.base, problems)
+    return None
+
+
+def _complete(values: dict[str, Any], environ: Mapping[str, str], problems: list[str]) -> None:
+    """Defaults that depend on other values."""
+    if "data_dir" not in values:
+        home = _xdg(environ, "XDG_DATA_HOME", ".local/share")
+        if home is None:
+            problems.append(f"No home directory is known: set {PREFIX}DATA_DIR or --data-dir.")
+            return
+        values["data_dir"] = home
+    values.setdefault("database_url", f"sqlite:///{values['data_dir']}/antigravity2api.db")
+
+
+def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path | None:
+    # The XDG base directory specification: a relative path in these variables is to be ignored.
+    if os.path.isabs(base := environ.get(variable, "")):
+        return Path(base, "antigravity2api")
+    home = environ.get("HOME") or environ.get("USERPROFILE")
+    return Path(home, below_home, "antigravity2api") if home else None
+
+
+def _config_path(early: Mapping[str, tuple[Any, str] | None], environ: Mapping[str, str]) -> tuple[Path | None, bool]:
+    """The TOML file, and whether somebody named it (then it must exist)."""
+    if given := early["config"]:
+        return given[0], True
+    data = early["data_dir"]
+    directories = [
+        data[0] if data else _xdg(environ, "XDG_DATA_HOME", ".local/share"),
+        _xdg(environ, "XDG_CONFIG_HOME", ".config"),
+    ]
+    places = [directory / "config.toml" for directory in directories if directory is not None]
+    return next((place for place in places if place.is_file()), places[-1] if places else None), False
+
+
+def _unknown(values: Mapping[str, str], label: str) -> Iterator[str]:
+    known = {setting.env for setting in SETTINGS} | {f"{setting.env}_FILE" for setting in SETTINGS if setting.secret}
+    for name in sorted(values):
+        if name.startswith(PREFIX) and name not in known:
+            hint = _suggest(name, known)
+            if re.search(r"_SERVICE_(HOST|PORT)|_PORT_\d+_", name):
+                hint = " Kubernetes made it from a Service: set enableServiceLinks: false in the pod."
+            yield f"{name} ({label}) is not a setting.{hint}"
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches  # only when something is wrong
+
+    close = get_close_matches(name, sorted(known), n=1, cutoff=0.7)
+    return f" Did you mean {close[0]}?" if close else " `antigravity2api config show` lists them all."
+
+
+_LINE = re.compile(
+    r"""(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(?:'([^']*)'|"((?:[^"\\]|\\.)*)"|([^#'"\s][^#]*?|[^\s#]\S*)?)\s*(?:\#.*)?""",
+    re.ASCII,
+)
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
+
+
+def _dotenv(path: Path, problems: list[str]) -> dict[str, str]:
+    """``NAME=value`` lines; blank lines, comments, ``export`` and quotes as shells write them; no expansion."""
+    text = _text(path, f"{path}", problems) if path.is_file() else ""
+    values: dict[str, str] = {}
+    for row, line in enumerate(text.splitlines(), 1):
+        if not (line := line.strip()) or line.startswith("#"):
+            continue
+        if (match := _LINE.fullmatch(line)) is None:
+            # The line is not quoted: it may hold a secret.
+            problems.append(f"{path}:{row}: not NAME=value.")
+            continue
+        name, single, double, bare = match.groups()
+        if double is not None:
+            double = re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[1]), double)
+        values[name] = single if single is not None else double if double is not None else bare or ""
+    return values
+
+
+def _toml(path: Path, problems: list[str]) -> dict[str, str]:
+    try:
+        table = tomllib.loads(_text(path, str(path), problems))
+    except tomllib.TOMLDecodeError as error:
+        problems.append(f"{path}: not TOML: {error}.")
+        return {}
+    known = {setting.name for setting in SETTINGS} - {"config"}
+    known |= {f"{setting.name}_file" for setting in SETTINGS if setting.secret}
+    values: dict[str, str] = {}
+    for name, value in table.items():
+        if name not in known:
+            problems.append(f"{name} ({path}) is not a setting.{_suggest(name, known)}")
+        elif (raw := _as_text(name, value)) is None:
+            problems.append(f"{name} ({path}): a {type(value).__name__} does not fit here.")
+        else:
+            values[name] = raw
+    return values
+
+
+def _as_text(name: str, value: object) -> str | None:
+    """A TOML value in the words that the environment would use."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return "on" if value else "off"
+        case int() | float():
+            return str(value)
+        case list() if all(isinstance(item, str) for item in value):
+            return ",".join(value)
+        case dict() if name == "aliases" and all(isinstance(item, str) for item in value.values()):
+            return ",".join(f"{alias}={model}" for alias, model in value.items())
+    return None
+
+
+def _text(path: Path, where: str, problems: list[str]) -> str:
+    try:
+        if path.stat().st_size > 2**20:
+            problems.append(f"{where}: {path} is larger than 1 MB.")
+            return ""
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        problems.append(f"{where}: cannot read {path}: {error.strerror}.")
+    except UnicodeDecodeError:
+        problems.append(f"{where}: {path} is not UTF-8.")
+    return ""
+
+
+def _secret_file(path: Path, where: str, problems: list[str]) -> str:
+    count = len(problems)
+    text = _text(path, where, problems).strip()
+    if not text and len(problems) == count:
+        problems.append(f"{where}: {path} is empty.")
+    return text
+
+
+# --- rules about keys and addresses ----------------------------------------------------------------------------------
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def check(settings: Settings) -> tuple[list[str], list[str]]:
+    """What forbids a start and what only deserves a warning: ``(refusals, warnings)``."""
+    refusals: list[str] = []
+    warnings: list[str] = []
+    local = is_loopback(settings.host)
+    if not local and not settings.api_key:
+        refusals.append(
+            f"{settings.host} can be reached from other machines, and no API key is configured: "
+            f"set {PREFIX}API_KEY (or {PREFIX}API_KEY_FILE) to a long random text, or listen on 127.0.0.1."
+        )
+    if examples := [key for key in settings.api_key if key.lower() in EXAMPLE_KEYS]:
+        where = settings.origins.get("api_key", "api_key")
+        text = f"{', '.join(examples)} in {where} is an example that anybody would try"
+        if local:
+            warnings.append(f"{text}; choose a random one before others can reach this machine.")
+        else:
+            refusals.append(f"{text}: choose a random one, or listen on 127.0.0.1.")
+    if not local:
+        warnings.append(
+            f"{settings.host} is served without TLS: put a TLS proxy in front, or keys and prompts can be read."
+        )
+    for setting in SETTINGS:
+        if setting.name.startswith("vertex_") and not settings.vertex:
+            continue  # Google's own names stand in many environments for other programs
+        if setting.later and settings.origins.get(setting.name, "default") != "default":
+            warnings.append(f"{settings.origins[setting.name]} is understood, but this release does not use it yet.")
+    return refusals, warnings
+
+
+def configured_upstreams(settings: Settings) -> tuple[str, ...]:
+    """The upstreams that have what they need, first choice first."""
+    ready = {
+        "gemini": bool(settings.gemini_api_key),
+        "antigravity": settings.antigravity and settings.antigravity_access_token is not None,
+    }
+    return tuple(name for name in settings.upstreams if ready.get(name))
+
+
+def redacted(setting: Setting, value: Any) -> Any:
+    """A value as it may be shown: secrets as count, length and a short hash."""
+    if isinstance(value, Path):
+        return str(value)
+    if not setting.secret or not value:
+        return value
+    from hashlib import sha256  # late: only `config show` needs it
+
+    parts = value if isinstance(value, tuple) else (value,)
+    return ", ".join(f"set ({len(part)} characters, sha256 {sha256(part.encode()).hexdigest()[:8]})" for part in parts)
