@@ -81,6 +81,9 @@ class Encoder(Protocol):
     when the answer turns out malformed, empty or cut; the caller then calls ``fail`` if bytes were sent.
     """
 
+    accept_empty: bool
+    """Whether an answer that stopped without any part is honest (set by the gateway after one retry)."""
+
     def feed(self, chunk: Chunk) -> bytes: ...
 
     def finish(self) -> bytes:

@@ -32,6 +32,8 @@ class Call:
     """The dialect's own notes for the way back (names map, legacy shape, usage wanted …)."""
     defaulted: frozenset[str] = frozenset()
     """Keys of ``generationConfig`` whose value is our default, not the client's wish: droppable when refused."""
+    schema_target: str | None = None
+    """A schema form (``gemini.schema.Target`` value) that was learned to be needed; None: the upstream's own default."""
     applied: tuple[str, ...] = ()
     """What was changed, dropped or renamed, for ``x-antigravity2api-applied``."""
     copies: int = 1

@@ -1,0 +1,497 @@
+"""One request from call to bytes: the order of steps, and the only place that decides about another attempt.
+
+Nothing is sent to the client before the first visible chunk (or the first heartbeat); until then another attempt is
+allowed, afterwards never. A client that leaves cancels ``serve``, which closes the upstream exchange at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from antigravity2api.attempt import Attempt, Consumer
+from antigravity2api.dialects.base import Dialect, Encoder, Origin, Toolbox
+from antigravity2api.errors import Fault, Kind, Retry
+from antigravity2api.gemini.call import Call
+from antigravity2api.gemini.fold import Fold, merge_copies
+from antigravity2api.gemini.repair import Learned, RepairState, apply_learned, repair
+from antigravity2api.gemini.types import Chunk, Response
+from antigravity2api.pool import Lease, Pool, RetryBudget
+from antigravity2api.server.base import Headers, Responder
+from antigravity2api.upstreams.base import Transport, Upstream
+
+_STREAM_HEADERS: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+_AGAIN = {
+    Kind.UPSTREAM_ERROR: 1,
+    Kind.UPSTREAM_TIMEOUT: 1,
+    Kind.MALFORMED_CALL: 1,
+    Kind.EMPTY: 1,
+    Kind.BAD_ANSWER: 1,
+    Kind.TRUNCATED: 2,
+    Kind.UNREACHABLE: 2,
+    Kind.OVERLOADED: 2,
+}
+"""How often one kind of failure is tried again within a request; slow or costly ones less."""
+_PAUSED_KINDS = frozenset({Kind.UPSTREAM_ERROR, Kind.OVERLOADED, Kind.UNREACHABLE})
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An upstream with its credentials; routes stand in the operator's order."""
+
+    upstream: Upstream
+    pool: Pool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Seconds; the contract's defaults."""
+
+    first_event: float = 300.0
+    gap: float = 120.0
+    total: float = 600.0
+    heartbeat: float = 15.0
+
+
+@dataclass(slots=True)
+class Trace:
+    """What the log and the counters learn of one request. No prompt, no answer, no secret."""
+
+    dialect: str = ""
+    model: str = ""
+    upstream: str = ""
+    credential: str = ""
+    stream: bool = False
+    attempts: int = 0
+    first_event: float | None = None
+    usage: Mapping[str, Any] = field(default_factory=dict)
+    fault: Fault | None = None
+    applied: tuple[str, ...] = ()
+
+
+class Gateway:
+    """Everything that requests share: routes, transport, toolbox, and what upstreams taught us about models."""
+
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        transport: Transport,
+        box: Toolbox,
+        *,
+        timing: Timing,
+        max_attempts: int = 3,
+        prefetch: Callable[[bytes | bytearray], Awaitable[bytes | bytearray]] | None = None,
+    ) -> None:
+        self.routes = list(routes)
+        self.transport = transport
+        self.box = box
+        self.timing = timing
+        self.max_attempts = max_attempts
+        self.learned = Learned()
+        self._prefetch = prefetch
+        self._budgets = {
+            route.upstream.name: RetryBudget(clock=asyncio.get_running_loop().time) for route in self.routes
+        }
+
+    async def serve(
+        self, dialect: Dialect, body: bytes | bytearray, origin: Origin, responder: Responder, trace: Trace
+    ) -> None:
+        """Answer one generation request. Raises ``Fault`` only while nothing has been sent."""
+        if not self.routes:
+            raise Fault(
+                Kind.UNAVAILABLE,
+                "No upstream is configured. Set GEMINI_API_KEY (a Gemini API key) and start the gateway again, "
+                "or try it without one: antigravity2api serve --sandbox.",
+            )
+        if self._prefetch is not None:
+            body = await self._prefetch(body)
+        run = _Run(self, dialect, body, origin, responder, trace)
+        del body  # a large one must not live as long as the answer
+        await run.serve()
+
+    def routes_for(self, model: str) -> list[Route]:
+        """Who serves a model, in order; an unknown name goes to the first upstream as it is."""
+        return [route for route in self.routes if route.upstream.lists(model)] or self.routes[:1]
+
+    def may_retry(self, upstream: str) -> bool:
+        """Take one from the retry budget of an upstream."""
+        return self._budgets[upstream].spend()
+
+    def count(self, upstream: str) -> None:
+        """One request goes to an upstream."""
+        self._budgets[upstream].earn()
+
+
+class _Run:
+    """One request under way: its call, its timers, its response."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        dialect: Dialect,
+        body: bytes | bytearray,
+        origin: Origin,
+        responder: Responder,
+        trace: Trace,
+    ) -> None:
+        self.gateway = gateway
+        self.dialect = dialect
+        self.responder = responder
+        self.trace = trace
+        self.loop = asyncio.get_running_loop()
+        self.origin = Origin(origin.base_url, origin.engine, gateway.routes[0].upstream.name)
+        self.call = self._parse(body)
+        self.routes = gateway.routes_for(self.call.model)
+        self._body = body if len(gateway.routes) > 1 else None
+        self._translate_for(self.routes[0].upstream.name)
+        trace.dialect, trace.model, trace.stream = dialect.name, self.call.model, self.call.stream
+        self.attempts = 0
+        self.answered = False
+        """Whether any byte of an answer was sent; a heartbeat is none."""
+        self.encoder: Encoder | None = None
+        self.running: set[Attempt] = set()
+        self.started_at = self.loop.time()
+        self.last_write = self.started_at
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def serve(self) -> None:
+        self._watch()
+        self.responder.on_resume = self._resume
+        try:
+            if self.call.stream:
+                await self._serve_stream()
+            else:
+                await self._serve_whole()
+        except Fault as fault:
+            self.trace.fault = fault
+            if not self.responder.started:
+                raise
+            encoder = self.encoder or self._new_encoder(self.routes[0])
+            self.responder.write(encoder.fail(fault))
+            self.responder.end()
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            self.responder.on_resume = None
+            if self.encoder is not None:
+                self.trace.usage = self.encoder.usage
+            self.trace.attempts = self.attempts
+            self.trace.applied = self.call.applied
+
+    async def _serve_stream(self) -> None:
+        if self.call.copies == 1:
+            await _Branch(self, 0).run()
+        else:
+            self.encoder = self._new_encoder(self.routes[0])
+            await self._all_branches()
+            self.deliver(self.encoder.finish())
+        self.responder.end()
+
+    async def _serve_whole(self) -> None:
+        if self.call.copies == 1:
+            branch = _Branch(self, 0)
+            await branch.run()
+            responses = [branch.response]
+        else:
+            responses = [branch.response for branch in await self._all_branches()]
+        response = merge_copies(responses) if len(responses) > 1 else responses[0]
+        self.trace.usage = response.get("usageMetadata") or {}
+        body = self.dialect.render(self.call, response, self.origin, self.gateway.box, self.trace.upstream)
+        self.responder.send(200, [(b"content-type", b"application/json"), *self._applied_header()], body)
+
+    async def _all_branches(self) -> list[_Branch]:
+        branches = [_Branch(self, index) for index in range(self.call.copies)]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for branch in branches:
+                    group.create_task(branch.run())
+        except* Fault as group_of_faults:
+            raise _first_fault(group_of_faults) from None
+        return branches
+
+    # -- the call and its upstream ---------------------------------------------------------------------------------
+
+    def _parse(self, body: bytes | bytearray) -> Call:
+        return self.dialect.parse(body, self.origin, self.gateway.box)
+
+    def _translate_for(self, upstream: str) -> None:
+        """Translate again where the upstream is another: a signature of one is never shown to the other."""
+        if upstream != self.origin.upstream and self._body is not None:
+            self.origin = Origin(self.origin.base_url, self.origin.engine, upstream)
+            self.call = self._parse(self._body)
+        self.call = apply_learned(self.call, self.gateway.learned, upstream)
+
+    def change_upstream(self) -> bool:
+        """Go on to the next upstream that serves the model, if there is one and no copy is under way elsewhere."""
+        if len(self.routes) < 2 or self.call.copies > 1:
+            return False
+        self.routes = self.routes[1:]
+        self._translate_for(self.routes[0].upstream.name)
+        return True
+
+    # -- towards the client ----------------------------------------------------------------------------------------
+
+    def new_consumer(self, branch: _Branch) -> Consumer:
+        if not self.call.stream:
+            return _Folding(branch)
+        if self.call.copies > 1:
+            return _Copy(self, branch.index)
+        self.encoder = self._new_encoder(self.routes[0])
+        self.encoder.accept_empty = branch.emptied or self.attempts >= self.gateway.max_attempts
+        return self.encoder
+
+    def _new_encoder(self, route: Route) -> Encoder:
+        return self.dialect.encoder(self.call, self.origin, self.gateway.box, route.upstream.name)
+
+    def deliver(self, data: bytes) -> None:
+        """Send answer bytes; the first ones carry the head."""
+        if not self.answered:
+            self.answered = True
+            self._note_first_event()
+            if not self.responder.started:
+                self.responder.start(200, [*_STREAM_HEADERS, *self._applied_header()])
+        self.responder.write(data)
+        self.last_write = self.loop.time()
+        if self.responder.paused:
+            for attempt in self.running:
+                if attempt.exchange is not None:
+                    attempt.exchange.pause()
+
+    def _note_first_event(self) -> None:
+        if self.trace.first_event is None:
+            self.trace.first_event = self.loop.time() - self.started_at
+
+    def _resume(self) -> None:
+        now = self.loop.time()
+        for attempt in self.running:
+            attempt.since = now
+            if attempt.exchange is not None:
+                attempt.exchange.resume()
+
+    def _applied_header(self) -> Headers:
+        if not self.call.applied:
+            return []
+        text = ", ".join(self.call.applied)[:1000]
+        return [(b"x-antigravity2api-applied", text.encode("ascii", "replace"))]
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Look at every limit, and come back when the next one may be due: one timer a request, none an event."""
+        now = self.loop.time()
+        timing = self.gateway.timing
+        due = self.started_at + timing.total
+        if now >= due:
+            for attempt in list(self.running):
+                attempt.settle(_timeout("The whole answer took too long.", Retry.NEVER))
+            return
+        for attempt in list(self.running):
+            limit = timing.gap if attempt.events else timing.first_event
+            if self.responder.paused:
+                continue
+            if now >= attempt.since + limit:
+                attempt.settle(_timeout("The upstream stayed silent for too long.", Retry.SAME))
+            else:
+                due = min(due, attempt.since + limit)
+        if self.call.stream:
+            if now >= self.last_write + timing.heartbeat and not self.responder.paused:
+                self._beat()
+            due = min(due, max(self.last_write, now) + timing.heartbeat)
+        self._timer = self.loop.call_later(max(due - now, 0.001), self._watch)
+
+    def _beat(self) -> None:
+        if not self.responder.started:
+            self.responder.start(200, [*_STREAM_HEADERS, *self._applied_header()])
+        encoder = self.encoder or self._new_encoder(self.routes[0])
+        self.responder.write(encoder.ping())
+        self.last_write = self.loop.time()
+
+    def rewatch(self) -> None:
+        """A new attempt brings a new deadline."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._watch()
+
+
+class _Branch:
+    """The attempts that make up one answer (one of ``copies``)."""
+
+    def __init__(self, run: _Run, index: int) -> None:
+        self.run_ = run
+        self.index = index
+        self.response: Response = {}
+        self.tried: set[str] = set()
+        self.again: dict[Kind, int] = {}
+        self.repairs = RepairState()
+        self.emptied = False
+        self.attempts = 0
+        self.repeated = False
+
+    async def run(self) -> None:
+        """Try until an answer is complete; raises the last ``Fault`` when no further attempt can help."""
+        run = self.run_
+        run.gateway.count(run.routes[0].upstream.name)
+        while True:
+            fault, partial = await self._once()
+            if fault is None:
+                return
+            if partial or not self._may_go_on(fault):
+                raise self._given_up(fault)
+            if fault.kind in _PAUSED_KINDS:
+                await asyncio.sleep(random.uniform(0.05, 0.15) * 2**self.attempts)
+
+    async def _once(self) -> tuple[Fault | None, bool]:
+        """One attempt: how it ended, and whether its answer was already partly used."""
+        run = self.run_
+        route = run.routes[0]
+        lease = route.pool.pick(run.call.model, self.tried) or route.pool.pick(run.call.model)
+        if lease is None:
+            return Fault(Kind.CREDENTIAL, f"The upstream {route.upstream.name} has no credential."), False
+        self.attempts += 1
+        run.attempts += 1
+        self.tried.add(lease.credential.id)
+        run.trace.upstream, run.trace.credential = route.upstream.name, lease.credential.id
+        attempt: Attempt | None = None
+        try:
+            request = route.upstream.prepare(run.call, lease.credential)
+            attempt = Attempt(route.upstream, run.new_consumer(self), run.deliver, run.loop)
+            run.running.add(attempt)
+            attempt.exchange = run.gateway.transport.open(route.upstream.address, request, attempt)
+            del request
+            if run.attempts > 1 or run.call.copies > 1:
+                run.rewatch()
+            fault = await attempt.done
+        except Fault as refused:
+            fault = refused
+        except asyncio.CancelledError:
+            lease.drop()
+            raise
+        finally:
+            if attempt is not None:
+                run.running.discard(attempt)
+                if attempt.exchange is not None and not attempt.done.done():
+                    attempt.exchange.close()
+        self._release(lease, fault)
+        used = run.answered if run.call.copies == 1 else bool(attempt and attempt.events and run.call.stream)
+        return fault, used
+
+    def _release(self, lease: Lease, fault: Fault | None) -> None:
+        lease.release(fault)
+
+    def _may_go_on(self, fault: Fault) -> bool:
+        """Whether, and with what change, another attempt is worth it."""
+        run = self.run_
+        gateway = run.gateway
+        if self.attempts >= gateway.max_attempts:
+            return False
+        upstream = run.routes[0].upstream
+        if fault.kind is Kind.INVALID_REQUEST or fault.retry is Retry.REPAIRED:
+            return self._mend(fault)
+        if fault.retry is Retry.NEVER:
+            return False
+        if not gateway.may_retry(upstream.name):
+            return False
+        if fault.retry is Retry.OTHER_UPSTREAM:
+            return self._next_upstream()
+        if fault.retry is Retry.OTHER_CREDENTIAL:
+            if len(self.tried) < len(run.routes[0].pool):
+                return True
+            if fault.upstream_status == 401 and not self.repeated:
+                self.repeated = True  # a passing refusal stays unseen; there is nothing to refresh on an API key
+                return True
+            return self._next_upstream()
+        count = self.again.get(fault.kind, 0)
+        if count >= _AGAIN.get(fault.kind, 1):
+            return self._next_upstream()
+        self.again[fault.kind] = count + 1
+        self.emptied = self.emptied or fault.kind is Kind.EMPTY
+        return True
+
+    def _next_upstream(self) -> bool:
+        if not self.run_.change_upstream():
+            return False
+        self.tried.clear()
+        return True
+
+    def _mend(self, fault: Fault) -> bool:
+        run = self.run_
+        mended = repair(run.call, fault, self.repairs)
+        if mended is None:
+            return False
+        if mended.learn is not None:
+            run.gateway.learned.note(run.routes[0].upstream.name, run.call.model, mended.learn)
+        run.call = mended.call
+        self.tried.clear()
+        return True
+
+    def _given_up(self, fault: Fault) -> Fault:
+        if fault.kind is Kind.RATE_LIMITED and fault.retry_after is None:
+            run = self.run_
+            fault.retry_after = max(1.0, run.routes[0].pool.free_in(run.call.model))
+        return fault
+
+
+class _Folding:
+    """Collects a whole answer; the mapping to the dialect is made from the folded response."""
+
+    __slots__ = ("_branch", "_fold", "_run")
+
+    def __init__(self, branch: _Branch) -> None:
+        run = branch.run_
+        self._branch = branch
+        self._run = run
+        self._fold = Fold(accept_empty=branch.emptied or run.attempts >= run.gateway.max_attempts)
+
+    def feed(self, chunk: Chunk) -> bytes:
+        if self._run.trace.first_event is None:
+            self._run.trace.first_event = self._run.loop.time() - self._run.started_at
+        self._fold.feed(chunk)
+        return b""
+
+    def finish(self) -> bytes:
+        self._branch.response = self._fold.response()
+        return b""
+
+
+class _Copy:
+    """One of several streams that share an encoder: its only candidate gets the copy's index."""
+
+    __slots__ = ("_index", "_run")
+
+    def __init__(self, run: _Run, index: int) -> None:
+        self._run = run
+        self._index = index
+
+    def feed(self, chunk: Chunk) -> bytes:
+        candidates = chunk.get("candidates")
+        if isinstance(candidates, list):
+            moved = [{**entry, "index": self._index} for entry in candidates if isinstance(entry, dict)]
+            chunk = {**chunk, "candidates": moved}
+        encoder = self._run.encoder
+        return encoder.feed(chunk) if encoder is not None else b""
+
+    def finish(self) -> bytes:
+        return b""
+
+
+def _timeout(message: str, retry: Retry) -> Fault:
+    return Fault(Kind.UPSTREAM_TIMEOUT, message, retry=retry, code="upstream_timeout")
+
+
+def _first_fault(group: BaseExceptionGroup[Fault]) -> Fault:
+    for error in group.exceptions:
+        if isinstance(error, Fault):
+            return error
+        if isinstance(error, BaseExceptionGroup):
+            return _first_fault(error)
+    raise group
+
+
+__all__ = ["Gateway", "Route", "Timing", "Trace"]

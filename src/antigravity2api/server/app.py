@@ -1,0 +1,269 @@
+"""The application behind the server: routes, the key gate, and the way from a head to a handler.
+
+Only the exact, case-sensitive path after one percent-decoding is a route. Everything but health and stored images needs a
+key, known or not: an unknown path tells a stranger nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import orjson
+
+from antigravity2api.dialects.base import Dialect, Origin
+from antigravity2api.dialects.chat.listing import list_models, one_model
+from antigravity2api.errors import Fault, Kind
+from antigravity2api.gateway import Gateway, Trace
+from antigravity2api.server.auth import Keys
+from antigravity2api.server.base import Admission, Head, Headers, Refusal, Responder
+from antigravity2api.store.images import DiskImages
+from antigravity2api.telemetry import Log, clean, stamp
+
+_JSON: Headers = [(b"content-type", b"application/json")]
+_ENGINE = re.compile(r"(?:/v1)?/engines/(?P<engine>.+)/chat/completions")
+_MODEL = re.compile(r"(?:/v1)?/models/(?P<model>.+)")
+_IMAGE = re.compile(r"/images/[^/]+")
+_HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_CLIENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+Handle = Callable[[Head, bytes | bytearray, Responder], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What a path offers: its methods, whether a key is needed, and whether a JSON body is expected."""
+
+    methods: tuple[str, ...]
+    handle: Handle
+    open: bool = False
+    body: bool = False
+
+
+class App:
+    """An ``Application`` (see ``server.base``) around one gateway."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        dialect: Dialect,
+        keys: Keys,
+        images: DiskImages,
+        log: Log,
+        *,
+        max_body: int,
+        image_base_url: str | None = None,
+    ) -> None:
+        self.gateway = gateway
+        self.chat = dialect
+        self.keys = keys
+        self.images = images
+        self.log = log
+        self.max_body = max_body
+        self.draining = False
+        self._created = int(time.time())
+        self._traces: dict[str, tuple[str, Trace | None]] = {}
+        chat = Endpoint(("POST",), self._chat, body=True)
+        models = Endpoint(("GET", "HEAD"), self._models)
+        self._routes = {
+            "/v1/chat/completions": chat,
+            "/chat/completions": chat,
+            "/v1/models": models,
+            "/models": models,
+            "/health/live": Endpoint(("GET", "HEAD"), self._live, open=True),
+            "/health/ready": Endpoint(("GET", "HEAD"), self._ready, open=True),
+        }
+
+    # -- the server's side of the seam -----------------------------------------------------------------------------
+
+    def admit(self, head: Head) -> Admission | Refusal:
+        endpoint = self._find(head.path)
+        key = None
+        if endpoint is None or not endpoint.open:
+            key = self.keys.accepts(head.headers)
+            if key is None:
+                return self._refusal(
+                    Fault(
+                        Kind.UNAUTHORIZED,
+                        "Incorrect API key provided. Send one of this gateway's keys as 'Authorization: Bearer KEY'.",
+                        code="invalid_api_key",
+                    ),
+                    head,
+                )
+        if endpoint is None:
+            return self._refusal(
+                Fault(Kind.NOT_FOUND, f"Unknown request URL: {head.method} {clean(head.path)[:200]}.", code="unknown_url"),
+                head,
+            )
+        if head.method not in endpoint.methods:
+            allowed = ", ".join(endpoint.methods)
+            refusal = self._refusal(
+                Fault(Kind.METHOD_NOT_ALLOWED, f"This URL answers {allowed} only, not {head.method}."), head
+            )
+            refusal.headers.append((b"allow", allowed.encode()))
+            return refusal
+        if endpoint.body and (fault := _bad_media(head)) is not None:
+            return self._refusal(fault, head)
+        trace = Trace() if endpoint.body else None
+        self._traces[head.request_id] = (key or "", trace)
+        return Admission(endpoint.handle, self.max_body if endpoint.body else 0)
+
+    def refuse(self, status: int, head: Head | None, message: str) -> Refusal:
+        kinds = {
+            408: (Kind.REQUEST_TIMEOUT, "request_timeout"),
+            413: (Kind.TOO_LARGE, "request_too_large"),
+            503: (Kind.UNAVAILABLE, "unavailable"),
+            500: (Kind.INTERNAL, "internal_error"),
+        }
+        kind, code = kinds.get(status, (Kind.INVALID_REQUEST, "invalid_http_request"))
+        _, headers, body = self.chat.error(Fault(kind, message, code=code))
+        return Refusal(status, headers, body)
+
+    def finished(self, head: Head, status: int, sent_bytes: int, seconds: float, outcome: str) -> None:
+        key, trace = self._traces.pop(head.request_id, ("", None))
+        line: dict[str, object] = {
+            "ts": stamp(),
+            "level": "info",
+            "event": "request",
+            "id": head.request_id,
+            "method": head.method if head.method.isalpha() else "?",
+            "path": clean(head.path),
+            "status": status,
+            "outcome": outcome,
+            "ms": round(seconds * 1000, 2),
+            "bytes": sent_bytes,
+            "peer": head.peer,
+        }
+        if key:
+            line["key"] = key
+        client_id = head.headers.get("x-client-request-id") or head.headers.get("x-request-id")
+        if client_id and _CLIENT_ID.fullmatch(client_id):
+            line["client_id"] = client_id
+        if trace is not None and trace.model:
+            _describe(line, trace)
+        self.log.request(line)
+
+    # -- handlers --------------------------------------------------------------------------------------------------
+
+    async def _chat(self, head: Head, body: bytes | bytearray, responder: Responder) -> None:
+        engine = _ENGINE.fullmatch(head.path)
+        origin = Origin(_base_url(head), engine["engine"] if engine else None)
+        entry = self._traces.get(head.request_id)
+        trace = (entry[1] if entry else None) or Trace()
+        try:
+            await self.gateway.serve(self.chat, body, origin, responder, trace)
+        except Fault as fault:
+            trace.fault = fault
+            status, headers, content = self.chat.error(fault)
+            responder.send(status, headers, content)
+
+    async def _models(self, head: Head, body: bytes | bytearray, responder: Responder) -> None:
+        entries = self.gateway.box.models.entries()
+        match = _MODEL.fullmatch(head.path)
+        if match is None:
+            responder.send(200, _JSON, orjson.dumps(list_models(entries, self._created)))
+            return
+        name = match["model"].removeprefix("models/")
+        for entry in entries:
+            if entry.id == name:
+                responder.send(200, _JSON, orjson.dumps(one_model(entry, self._created)))
+                return
+        fault = Fault(
+            Kind.MODEL_NOT_FOUND,
+            f"The model '{clean(name)[:200]}' does not exist or you do not have access to it. "
+            "GET /v1/models lists the known ones.",
+            param="model",
+        )
+        self._send(fault, responder)
+
+    async def _image(self, head: Head, body: bytes | bytearray, responder: Responder) -> None:
+        found = await asyncio.to_thread(self.images.read, head.path)
+        if found is None:
+            self._send(Fault(Kind.NOT_FOUND, "No such image, or it has expired.", code="not_found"), responder)
+            return
+        data, mime_type = found
+        headers: Headers = [
+            (b"content-type", mime_type.encode()),
+            (b"content-disposition", b"inline"),
+            (b"cache-control", b"private, max-age=86400, immutable"),
+            (b"content-security-policy", b"default-src 'none'; sandbox"),
+        ]
+        responder.send(200, headers, data)
+
+    async def _live(self, head: Head, body: bytes | bytearray, responder: Responder) -> None:
+        responder.send(200, _JSON, b'{"status":"live"}')
+
+    async def _ready(self, head: Head, body: bytes | bytearray, responder: Responder) -> None:
+        if self.draining:
+            responder.send(503, [*_JSON, (b"retry-after", b"5")], b'{"status":"draining"}')
+        else:
+            responder.send(200, _JSON, b'{"status":"ready"}')
+
+    # -- helpers ---------------------------------------------------------------------------------------------------
+
+    def _find(self, path: str) -> Endpoint | None:
+        found = self._routes.get(path)
+        if found is not None:
+            return found
+        if _ENGINE.fullmatch(path):
+            return self._routes["/v1/chat/completions"]
+        if _MODEL.fullmatch(path):
+            return self._routes["/v1/models"]
+        if _IMAGE.fullmatch(path):
+            return Endpoint(("GET", "HEAD"), self._image, open=True)
+        return None
+
+    def _refusal(self, fault: Fault, head: Head) -> Refusal:
+        self._traces.pop(head.request_id, None)
+        return Refusal(*self.chat.error(fault))
+
+    def _send(self, fault: Fault, responder: Responder) -> None:
+        responder.send(*self.chat.error(fault))
+
+
+def _bad_media(head: Head) -> Fault | None:
+    encoding = head.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        return Fault(
+            Kind.UNSUPPORTED_MEDIA, "Compressed request bodies are not read; send the JSON without Content-Encoding."
+        )
+    media = head.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media and media != "application/json" and not media.endswith("+json") and media != "text/json":
+        return Fault(Kind.UNSUPPORTED_MEDIA, "Send the body as 'Content-Type: application/json'.")
+    return None
+
+
+def _base_url(head: Head) -> str:
+    """The address the client used, for image links; a Host header that is no plain host is not repeated."""
+    host = head.headers.get("host", "")
+    return f"http://{host if _HOST.fullmatch(host) else head.local}"
+
+
+def _describe(line: dict[str, object], trace: Trace) -> None:
+    line["model"] = clean(trace.model)
+    line["stream"] = trace.stream
+    line["upstream"] = trace.upstream
+    line["credential"] = trace.credential
+    line["attempts"] = trace.attempts
+    if trace.first_event is not None:
+        line["first_ms"] = round(trace.first_event * 1000, 2)
+    usage = trace.usage
+    if usage:
+        line["prompt_tokens"] = usage.get("promptTokenCount", 0)
+        line["answer_tokens"] = usage.get("candidatesTokenCount", 0)
+        line["thought_tokens"] = usage.get("thoughtsTokenCount", 0)
+    if trace.fault is not None:
+        line["fault"] = trace.fault.kind.value
+        if trace.fault.code:
+            line["code"] = clean(trace.fault.code)
+        if trace.fault.param:
+            line["param"] = clean(trace.fault.param)
+        if trace.fault.upstream_status:
+            line["upstream_status"] = trace.fault.upstream_status
+    if trace.applied:
+        line["applied"] = clean(", ".join(trace.applied))
+
+

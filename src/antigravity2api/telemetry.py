@@ -1,0 +1,114 @@
+"""One structured line per event on stderr. The hot path only appends to a bounded queue; a thread writes.
+
+Nothing secret is given to this module: callers pass names and numbers. Values are cut, control characters escaped, and a
+message that repeats is written at most once a second.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections import deque
+from typing import Any
+
+import orjson
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_FIELD_LIMIT = 1024
+_QUEUE_LIMIT = 20_000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def clean(text: str) -> str:
+    """``text`` without control characters and at most 1 KB long, safe for a terminal."""
+    if len(text) > _FIELD_LIMIT:
+        text = text[:_FIELD_LIMIT] + "…"
+    if text.isprintable():
+        return text
+    return _CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
+
+
+class Log:
+    """A line writer. ``lost`` counts lines that found the queue full or could not be written."""
+
+    def __init__(self, *, fd: int = 2, level: str = "info") -> None:
+        self._fd = fd
+        self._floor = LEVELS[level]
+        self._queue: deque[bytes] = deque(maxlen=_QUEUE_LIMIT)
+        self._wake = threading.Event()
+        self._stop = False
+        self._thread: threading.Thread | None = None
+        self._last: dict[str, float] = {}
+        self.lost = 0
+
+    def start(self) -> None:
+        """Begin writing from a thread (after a fork, in the process that logs)."""
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write what is queued and end the thread."""
+        self._stop = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout=2)
+            self._thread = None
+        self._flush()
+
+    def request(self, fields: dict[str, Any]) -> None:
+        """The line of a finished request; ``fields`` hold no free text that was not cleaned."""
+        if self._floor <= 20:
+            self._put(fields)
+
+    def event(self, level: str, message: str, **fields: Any) -> None:
+        """Anything else worth a line; the same message at most once a second."""
+        if LEVELS[level] < self._floor:
+            return
+        now = time.monotonic()
+        if now - self._last.get(message, -1.0) < 1.0:
+            return
+        if len(self._last) > 500:
+            self._last.clear()
+        self._last[message] = now
+        line: dict[str, Any] = {"ts": _stamp(), "level": level, "event": clean(message)}
+        for name, value in fields.items():
+            line[name] = clean(value) if isinstance(value, str) else value
+        self._put(line)
+
+    def _put(self, line: dict[str, Any]) -> None:
+        if len(self._queue) == _QUEUE_LIMIT:
+            self.lost += 1
+        self._queue.append(orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE))
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def _run(self) -> None:
+        while not self._stop:
+            self._wake.wait()
+            if not self._stop:
+                time.sleep(0.1)  # lines of a busy moment go out in one write
+            self._wake.clear()
+            self._flush()
+
+    def _flush(self) -> None:
+        queue = self._queue
+        lines = []
+        while queue:
+            lines.append(queue.popleft())
+        data = memoryview(b"".join(lines))
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except OSError:  # a full disk or a closed pipe costs neither the answer nor the process
+                self.lost += len(lines)
+                return
+
+
+def _stamp() -> str:
+    now = time.time()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
+
+
+stamp = _stamp
