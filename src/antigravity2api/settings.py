@@ -7,11 +7,12 @@ field to ``Settings`` and run ``make docs``; nothing else needs to know.
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from difflib import get_close_matches
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -356,7 +357,7 @@ def _complete(values: dict[str, Any], environ: Mapping[str, str], problems: list
 
 def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path | None:
     # The XDG base directory specification: a relative path in these variables is to be ignored.
-    if os.path.isabs(base := environ.get(variable, "")):
+    if Path(base := environ.get(variable, "")).is_absolute():
         return Path(base, "antigravity2api")
     home = environ.get("HOME") or environ.get("USERPROFILE")
     return Path(home, below_home, "antigravity2api") if home else None
@@ -386,8 +387,6 @@ def _unknown(values: Mapping[str, str], label: str) -> Iterator[str]:
 
 
 def _suggest(name: str, known: Iterable[str]) -> str:
-    from difflib import get_close_matches  # only when something is wrong
-
     close = get_close_matches(name, sorted(known), n=1, cutoff=0.7)
     return f" Did you mean {close[0]}?" if close else " `antigravity2api config show` lists them all."
 
@@ -523,12 +522,12 @@ def configured_upstreams(settings: Settings) -> tuple[str, ...]:
 
 
 def redacted(setting: Setting, value: Any) -> Any:
-    """A value as it may be shown: secrets as count, length and a short hash."""
+    """A value as it may be shown: secrets as length and a short hash, URLs without their password."""
     if isinstance(value, Path):
         return str(value)
     if not setting.secret or not value:
         return value
-    from hashlib import sha256  # late: only `config show` needs it
-
+    if setting.form in (DATABASE, REDIS):
+        return re.sub(r"//[^/]*@", "//***@", value)
     parts = value if isinstance(value, tuple) else (value,)
     return ", ".join(f"set ({len(part)} characters, sha256 {sha256(part.encode()).hexdigest()[:8]})" for part in parts)

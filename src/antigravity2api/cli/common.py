@@ -1,0 +1,85 @@
+"""What the commands share: parsers, loading the settings, talking and printing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from antigravity2api.cli.main import COMMANDS, PROGRAM
+from antigravity2api.settings import Settings, SettingsError, load
+
+FLAGS = {
+    "host": ("H", "address to listen on"),
+    "port": ("P", "port to listen on"),
+    "data_dir": ("DIR", "where keys, images and the database live"),
+    "config": ("FILE", "the TOML file"),
+    "workers": ("N", "server processes"),
+}
+"""Settings that have a flag: placeholder and help."""
+
+
+def parser(command: str, *, flags: Iterable[str] = (), epilog: str | None = None) -> argparse.ArgumentParser:
+    """The parser of a command, with flags for some settings."""
+    made = argparse.ArgumentParser(
+        prog=f"{PROGRAM} {command}", description=_sentence(COMMANDS[command]), epilog=epilog, allow_abbrev=False
+    )
+    for name in flags:
+        metavar, text = FLAGS[name]
+        made.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=text)
+    return made
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def add_json(target: argparse.ArgumentParser) -> None:
+    """``--json`` for commands that print data."""
+    target.add_argument("--json", action="store_true", help="print JSON")
+
+
+def read_settings(options: argparse.Namespace) -> Settings:
+    """The settings of this run. Raises SettingsError."""
+    overrides = {name: value for name in FLAGS if (value := getattr(options, name, None)) is not None}
+    if empty := [name for name, value in overrides.items() if not value.strip()]:
+        raise SettingsError(f"--{name.replace('_', '-')}: no value was given." for name in empty)
+    return load(overrides, os.environ, Path.cwd())
+
+
+def settings_from(options: argparse.Namespace) -> Settings:
+    """The settings of this run; wrong ones end it with exit code 2."""
+    try:
+        return read_settings(options)
+    except SettingsError as error:
+        refuse(error.problems)
+
+
+def refuse(problems: Iterable[str]) -> NoReturn:
+    """Say what is wrong and end with exit code 2."""
+    for problem in problems:
+        say(f"error: {problem}")
+    raise SystemExit(2)
+
+
+def say(*lines: str) -> None:
+    """Talk to the operator, on stderr."""
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """Data as JSON on stdout."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Data for people on stdout: aligned columns, no colours."""
+    table = [head, *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(head))]
+    for row in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

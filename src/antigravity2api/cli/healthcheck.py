@@ -1,0 +1,31 @@
+"""``healthcheck``: for containers and scripts. Needs no key."""
+
+from __future__ import annotations
+
+from http.client import HTTPConnection, HTTPException
+
+from antigravity2api.cli.common import parser, say, settings_from
+
+
+def run(arguments: list[str]) -> int:
+    """Exit 0 when the gateway answers ready, else 1."""
+    options = parser("healthcheck", flags=("host", "port", "config", "data_dir"))
+    options.add_argument("--timeout", type=float, default=3.0, metavar="S", help="seconds to wait (default 3)")
+    parsed = options.parse_args(arguments)
+    settings = settings_from(parsed)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 -- is not bound here
+    address = f"{f'[{host}]' if ':' in host else host}:{settings.port}"
+    connection = HTTPConnection(host, settings.port, timeout=parsed.timeout)
+    try:
+        connection.request("GET", "/health/ready", headers={"Host": address})
+        status = connection.getresponse().status
+    except (OSError, HTTPException) as error:
+        say(f"not ready: http://{address} does not answer ({str(error) or type(error).__name__}).")
+        return 1
+    finally:
+        connection.close()
+    if status != 200:
+        say(f"not ready: http://{address}/health/ready answered {status}.")
+        return 1
+    print("ready")
+    return 0

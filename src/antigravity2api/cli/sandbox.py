@@ -1,0 +1,47 @@
+"""``sandbox``: the embedded upstream alone, for trying clients and the gateway against it."""
+
+from __future__ import annotations
+
+from antigravity2api.cli.common import parser, refuse, say
+
+
+def run(arguments: list[str]) -> int:
+    """Run the sandbox until Ctrl-C."""
+    options = parser("sandbox", epilog="It listens on 127.0.0.1 only, asks for no key, and makes everything up.")
+    options.add_argument("--port", type=_port, default=8046, metavar="P", help="port to listen on (default 8046)")
+    parsed = options.parse_args(arguments)
+
+    import asyncio
+
+    return asyncio.run(_serve(parsed.port))
+
+
+def _port(raw: str) -> int:
+    if not raw.isascii() or not raw.isdigit() or int(raw) > 65535:
+        raise ValueError
+    return int(raw)
+
+
+async def _serve(port: int) -> int:
+    import asyncio
+    import signal
+
+    from antigravity2api.sandbox import Sandbox
+
+    sandbox = Sandbox("127.0.0.1", port)
+    try:
+        await sandbox.start()
+    except OSError as error:
+        refuse([f"cannot listen on 127.0.0.1:{port}: {error.strerror}."])
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    try:
+        print(sandbox.base_url, flush=True)
+        say(
+            "To put the gateway in front of it:",
+            f"    GOOGLE_GEMINI_BASE_URL={sandbox.base_url} GEMINI_API_KEY=any antigravity2api serve",
+        )
+        await stopped.wait()
+    finally:
+        await sandbox.stop()
+    return 0
