@@ -15,7 +15,7 @@ TERMS = (
     "behind Antigravity and Gemini CLI, and accounts have been suspended for it. A Gemini API key is the supported way."
 )
 NO_UPSTREAM = (
-    "No upstream is configured, so no model can answer yet. To add one, stop this and start again with a Gemini API key:",
+    "No upstream is configured, so no model can answer yet. To add one, start again with a Gemini API key:",
     "    GEMINI_API_KEY=... antigravity2api serve",
     "Or try everything without a key, on made-up answers:",
     "    antigravity2api serve --sandbox",
