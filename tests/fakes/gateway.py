@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +19,7 @@ from typing import Any, Self
 import orjson
 
 from fakes.client import call
+from fakes.upstream import ScriptedUpstream
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "sk-text"
@@ -180,3 +182,11 @@ class GatewayProcess:
                     self.kill()
         finally:
             self._home.cleanup()
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A gateway and the upstream behind it."""
+
+    gateway: GatewayProcess
+    upstream: ScriptedUpstream

@@ -64,8 +64,8 @@ Step = bytes | Delay | Gate | Hang | Close | Reset
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One answer. ``framing``: ``length``, ``chunked``, ``close`` (ends with the connection), or ``raw`` (the steps are the
-    whole answer, head included). ``first`` steps are played before the head."""
+    """One answer. ``framing``: ``length``, ``chunked``, ``close`` (ends with the connection) or ``raw`` (the steps are
+    the whole answer, head included). ``first`` steps are played before the head."""
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
