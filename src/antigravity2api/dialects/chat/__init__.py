@@ -1,0 +1,38 @@
+"""OpenAI's Chat Completions."""
+
+from __future__ import annotations
+
+from antigravity2api.dialects.base import Encoder, Origin, Toolbox
+from antigravity2api.dialects.chat.encoder import ChatEncoder
+from antigravity2api.dialects.chat.errors import chat_error
+from antigravity2api.dialects.chat.render import render_chat
+from antigravity2api.errors import Fault
+from antigravity2api.gemini.call import Call
+from antigravity2api.gemini.types import Response
+
+
+class ChatDialect:
+    """Implements ``dialects.base.Dialect``."""
+
+    name = "chat"
+
+    def parse(self, body: bytes | bytearray, origin: Origin, box: Toolbox) -> Call:
+        """The client's JSON body as a Call."""
+        from antigravity2api.dialects.chat.request import parse_chat
+
+        return parse_chat(body, origin, box)
+
+    def encoder(self, call: Call, origin: Origin, box: Toolbox, upstream: str) -> Encoder:
+        """A fresh encoder for one attempt."""
+        return ChatEncoder(call, origin, box, upstream)
+
+    def render(self, call: Call, response: Response, origin: Origin, box: Toolbox, upstream: str) -> bytes:
+        """The whole answer from a folded response."""
+        return render_chat(call, response, origin, box, upstream)
+
+    def error(self, fault: Fault) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        """Status, headers and body before the first byte of an answer."""
+        return chat_error(fault)
+
+
+__all__ = ["ChatDialect"]

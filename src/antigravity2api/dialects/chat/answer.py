@@ -1,0 +1,463 @@
+"""Gemini's answer as Chat Completions: the one mapping. Streams send its deltas, whole answers add them up.
+
+Invariants of a ``Choice``: deltas keep the order of the parts; no delta carries ``content: null`` or an empty text;
+calls are held until the candidate says how it ended, so a malformed answer hands none on; a signature is remembered
+before the delta that shows its call's id leaves.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import orjson
+
+from antigravity2api import ids
+from antigravity2api.dialects.base import Origin, Toolbox
+from antigravity2api.dialects.chat import media
+from antigravity2api.dialects.chat.citations import Insert, cite
+from antigravity2api.dialects.chat.notes import ChatNotes
+from antigravity2api.gemini.call import Call
+from antigravity2api.gemini.fold import (
+    Ending,
+    Finish,
+    Usage,
+    bad_answer,
+    joins,
+    merged_grounding,
+    merged_logprobs,
+    parts_of,
+    signature_of,
+)
+from antigravity2api.gemini.jsontext import dumps
+from antigravity2api.gemini.schema import restore_args
+from antigravity2api.gemini.signature import Signed, args_key, call_key
+
+Delta = dict[str, Any]
+
+_FINISH = {Finish.STOP: "stop", Finish.LENGTH: "length", Finish.FILTER: "content_filter"}
+_TOOL_PREFIXES = ("default_api.", "default_api:")
+"""What models put before a tool's name now and then (seen with Gemini 2.5 and 3)."""
+_AUDIO_LIFE = 3600
+
+
+class Way:
+    """What all choices of one answer share: the client's notes, where links point, who signed."""
+
+    __slots__ = ("base_url", "box", "call", "inline", "live", "notes", "upstream")
+
+    def __init__(self, call: Call, origin: Origin, box: Toolbox, upstream: str, *, live: bool) -> None:
+        self.call = call
+        self.notes: ChatNotes = call.options if isinstance(call.options, ChatNotes) else ChatNotes()
+        self.box = box
+        self.upstream = upstream
+        self.live = live
+        """Whether deltas go out one by one; a whole answer may wait for the end of its audio."""
+        self.base_url = (box.settings.image_base_url or origin.base_url).rstrip("/")
+        self.inline = box.settings.images == "inline"
+
+    def choices(self) -> int:
+        """How many choices the client asked for, however they are made."""
+        return max(self.notes.candidates, self.call.copies, 1)
+
+    def bare_name(self, name: str) -> str:
+        """A called tool's upstream name, without a prefix that was never declared with it."""
+        declared = self.notes.declared
+        for prefix in _TOOL_PREFIXES:
+            bare = name.removeprefix(prefix)
+            if bare != name and bare in declared and name not in declared:
+                return bare
+        return name
+
+    def remember(self, keys: tuple[str, ...], signature: str) -> None:
+        """Keep a signature for the turn in which the client returns what it belongs to."""
+        signed = Signed(signature, self.call.profile.family, self.upstream)
+        for key in keys:
+            self.box.signatures.put(key, signed)
+
+
+class Choice:
+    """One candidate on its way to the client."""
+
+    __slots__ = (
+        "_audio",
+        "_audio_id",
+        "_calls",
+        "_done_calls",
+        "_grounding",
+        "_held",
+        "_images",
+        "_last",
+        "_logprobs",
+        "_marks",
+        "_part",
+        "_signature",
+        "_undecided",
+        "_way",
+        "ending",
+        "index",
+        "texts",
+    )
+
+    def __init__(self, index: int, way: Way) -> None:
+        self.index = index
+        self.ending = Ending()
+        self.texts: list[str] = []
+        """The content in order: the model's text, and ours as ``Insert``."""
+        self._way = way
+        notes = way.notes
+        self._held: list[str] | None = [] if notes.json_wrapped or notes.strip_fence else None
+        """Text that cannot go out before the end is known; None where it streams."""
+        self._undecided = notes.strip_fence and not notes.json_wrapped
+        self._calls: list[tuple[Mapping[str, Any], str | None]] = []
+        self._done_calls = 0
+        self._signature: str | None = None
+        self._grounding: dict[str, Any] = {}
+        self._logprobs: dict[str, Any] = {}
+        self._images = 0
+        self._audio: list[bytes] = []
+        self._audio_id: str | None = None
+        self._last: Mapping[str, Any] | None = None
+        self._part = -1
+        self._marks: dict[int, int] = {}
+
+    @property
+    def plain(self) -> bool:
+        """Whether text that follows needs nothing but to be appended to ``texts`` and sent."""
+        last = self._last
+        return self._held is None and self.ending.output and last is not None and len(last) == 1 and "text" in last
+
+    def take(self, candidate: Mapping[str, Any]) -> list[Delta]:
+        """The deltas of one event. Raises ``Fault`` for a malformed end."""
+        out: list[Delta] = []
+        for part in parts_of(candidate):
+            self.ending.see(part)
+            self._take_part(part, out)
+        self.ending.note(candidate)
+        grounding = candidate.get("groundingMetadata")
+        if isinstance(grounding, Mapping):
+            self._grounding = merged_grounding(self._grounding, grounding)
+        logprobs = candidate.get("logprobsResult")
+        if isinstance(logprobs, Mapping):
+            self._logprobs = merged_logprobs(self._logprobs, logprobs)
+        if self.ending.reason is not None:
+            self._release(out)
+        return out
+
+    def take_logprobs(self) -> dict[str, Any] | None:
+        """Log probabilities that came since the last time, in OpenAI's shape."""
+        if not self._logprobs:
+            return None
+        tokens = chat_logprobs(self._logprobs)
+        self._logprobs = {}
+        return {"content": tokens, "refusal": None} if tokens else None
+
+    def close(self, finish: Finish, refused: str | None) -> tuple[list[Delta], Delta, str]:
+        """Deltas that were held, the delta of the finish chunk, and the finish reason."""
+        out: list[Delta] = []
+        self._release(out)
+        self._release_text(out)
+        if self._audio:
+            out.append({"audio": self._whole_audio()})
+        elif self._audio_id is not None:
+            out.append({"audio": {"expires_at": ids.now() + _AUDIO_LIFE}})
+        if finish is Finish.FILTER and self.ending.reason is None and refused is not None:
+            out.append({"content": "", "refusal": refused})
+        last: Delta = {}
+        if self._grounding and self._held is None:
+            found = cite(self._grounding, self.texts, self._marks)
+            if found:
+                last["annotations"] = found
+        if self._signature is not None:
+            last["extra_content"] = {"google": {"thought_signature": self._signature}}
+        reason = _FINISH[finish]
+        if finish is Finish.STOP and self._done_calls:
+            reason = "function_call" if self._way.notes.legacy_functions else "tool_calls"
+        return out, last, reason
+
+    # -- parts -----------------------------------------------------------------------------------------------------
+
+    def _take_part(self, part: Mapping[str, Any], out: list[Delta]) -> None:
+        signature = signature_of(part)
+        thought = bool(part.get("thought"))
+        text = part.get("text")
+        if text or len(part) > 1 or text is None:
+            if not joins(self._last, part):
+                self._part += 1
+                self._marks[self._part] = len(self.texts)
+            self._last = part
+        if text is not None:
+            if text:
+                self._text(mended(text), out, thought=thought)
+            if signature is not None and not thought and part.get("functionCall") is None:
+                self._signature = signature
+        if len(part) == 1 and text is not None:
+            return
+        if part.get("functionCall") is not None:
+            self._calls.append((part["functionCall"], signature))
+        if part.get("inlineData") is not None and not thought:  # a thought's picture is a draft
+            self._blob(part["inlineData"], signature, out)
+        for name, markdown in _MARKDOWN.items():
+            if part.get(name) is not None:
+                self._text(Insert(mended(markdown(part[name]))), out, thought=thought)
+
+    def _text(self, text: str, out: list[Delta], *, thought: bool = False) -> None:
+        if not text:
+            return
+        if thought:
+            if not self._way.notes.hide_reasoning:
+                out.append({"reasoning_content": str(text)})
+            return
+        self.texts.append(text)
+        if self._held is None:
+            out.append({"content": str(text)})
+            return
+        self._held.append(text)
+        if self._undecided:
+            self._look_for_fence(out)
+
+    def _look_for_fence(self, out: list[Delta]) -> None:
+        """A text that does not begin with a fence needs no waiting."""
+        so_far = "".join(self._held or ())
+        start = so_far.lstrip()[:3]
+        self._undecided = "```".startswith(start) and start != "```"
+        if not "```".startswith(start):
+            self._held = None
+            out.append({"content": so_far})
+
+    # -- what was held ---------------------------------------------------------------------------------------------
+
+    def _release_text(self, out: list[Delta]) -> None:
+        if not self._held:
+            return
+        text = "".join(self._held)
+        if self._way.notes.strip_fence and not self._done_calls:
+            text = media.without_fence(text)
+        if self._way.notes.json_wrapped:
+            text = _unwrapped(text)
+        self._held = []
+        if text:
+            out.append({"content": text})
+
+    def _release(self, out: list[Delta]) -> None:
+        """The calls, once the end is known to be a good one."""
+        calls, self._calls = self._calls, []
+        notes = self._way.notes
+        for call, signature in calls:
+            if self._done_calls and (notes.single_call or notes.legacy_functions):
+                return
+            out.append(self._call(call, signature))
+            self._done_calls += 1
+
+    def _call(self, call: Mapping[str, Any], signature: str | None) -> Delta:
+        way = self._way
+        upstream_name = way.bare_name(call["name"])
+        name = way.notes.names.get(upstream_name, upstream_name)
+        args = call.get("args") or {}
+        schema = way.notes.schemas.get(name)
+        restored: Any = args if schema is None else restore_args(args, schema, None)
+        if name in way.notes.custom_tools:
+            text = args["input"] if isinstance(args.get("input"), str) else text_of(args)
+            restored = {"input": text}
+        identity = ids.call_id()
+        extra = {}
+        if signature is not None:
+            extra = {"extra_content": {"google": {"thought_signature": signature}}}
+            returned = restored if isinstance(restored, dict) else {"value": restored}
+            family = way.call.profile.family
+            way.remember((call_key(identity), args_key(family, upstream_name, returned, self._done_calls)), signature)
+        if way.notes.legacy_functions:
+            return {"function_call": {"name": name, "arguments": text_of(restored), **extra}}
+        entry: Delta = {"index": self._done_calls, "id": identity}
+        if name in way.notes.custom_tools:
+            entry |= {"type": "custom", "custom": {"name": name, "input": restored["input"]}}
+        else:
+            entry |= {"type": "function", "function": {"name": name, "arguments": text_of(restored)}}
+        return {"tool_calls": [{**entry, **extra}]}
+
+    # -- media -----------------------------------------------------------------------------------------------------
+
+    def _blob(self, blob: Mapping[str, Any], signature: str | None, out: list[Delta]) -> None:
+        data = blob.get("data") or ""
+        label = blob.get("mimeType")
+        label = label if isinstance(label, str) else ""
+        mime = media.image_type(data)
+        if mime is not None:
+            self._image(data, mime, signature, out)
+            return
+        mime = media.audio_type(data, label)
+        if mime is not None and self._way.notes.audio is not None:
+            self._speak(data, label, mime, out)
+        elif mime is not None:
+            self._text(Insert(_audio_link(data, label, mime)), out)
+        else:
+            self._text(Insert(media.left_out_note(label)), out)
+
+    def _image(self, data: str, mime: str, signature: str | None, out: list[Delta]) -> None:
+        url = self._image_url(data, mime, signature)
+        if url is None:
+            self._text(Insert(media.left_out_note(mime)), out)
+            return
+        before = len(out)
+        self._text(Insert(media.image_markdown(url)), out)
+        if self._way.box.settings.images_extra:
+            entry = {"index": self._images, "type": "image_url", "image_url": {"url": url}}
+            if len(out) == before:
+                out.append({})
+            out[-1]["images"] = [entry]
+        self._images += 1
+
+    def _image_url(self, data: str, mime: str, signature: str | None) -> str | None:
+        """Where the picture can be had; a picture that cannot be stored travels inside the link. None: no base64."""
+        raw = media.decoded(data)
+        if raw is None:
+            return None
+        if not self._way.inline:
+            try:
+                return self._way.base_url + self._way.box.images.put(raw, mime, signature)
+            except OSError:  # a full disk must not cost the picture
+                pass
+        return media.data_url(mime, data)
+
+    def _speak(self, data: str, label: str, mime: str, out: list[Delta]) -> None:
+        """Speech that was asked for: samples as they came, with a WAV head where that form was asked for."""
+        raw = media.decoded(data)
+        if not raw:
+            return
+        if not self._way.live:
+            self._audio_id = self._audio_id or f"{mime};rate={media.pcm_rate(label)}"
+            self._audio.append(raw)
+            return
+        piece: Delta = {}
+        if self._audio_id is None:
+            self._audio_id = "audio_" + ids.token62(24)
+            piece["id"] = self._audio_id
+            if self._wants_wav(mime):
+                raw = media.wav_header(media.pcm_rate(label)) + raw
+        out.append({"audio": {**piece, "data": base64.b64encode(raw).decode("ascii"), "transcript": ""}})
+
+    def _wants_wav(self, mime: str) -> bool:
+        audio = self._way.notes.audio
+        return mime == "audio/pcm" and audio is not None and audio.get("format") == "wav"
+
+    def _whole_audio(self) -> Delta:
+        raw = b"".join(self._audio)
+        mime, _, rate = (self._audio_id or "").partition(";")
+        if self._wants_wav(mime):
+            raw = media.wav_header(media.pcm_rate(rate), len(raw)) + raw
+        self._audio = []
+        return {
+            "id": "audio_" + ids.token62(24),
+            "data": base64.b64encode(raw).decode("ascii"),
+            "expires_at": ids.now() + _AUDIO_LIFE,
+            "transcript": "",
+        }
+
+
+class _Markdown(Protocol):
+    def __call__(self, value: Mapping[str, Any], /) -> str: ...
+
+
+_MARKDOWN: Mapping[str, _Markdown] = {
+    "executableCode": media.code_markdown,
+    "codeExecutionResult": media.output_markdown,
+    "fileData": media.file_markdown,
+}
+
+
+def _audio_link(data: str, label: str, mime: str) -> str:
+    """Speech nobody asked for as a link that plays; headless samples get a head for that."""
+    raw = media.decoded(data)
+    if raw is None:
+        return media.left_out_note(label)
+    if mime == "audio/pcm":
+        raw = media.wav_header(media.pcm_rate(label), len(raw)) + raw
+        mime, data = "audio/wav", base64.b64encode(raw).decode("ascii")
+    return media.link_markdown("audio", media.data_url(mime, data))
+
+
+# -- values ------------------------------------------------------------------------------------------------------------
+
+
+def dumped(value: Any) -> bytes:
+    """Compact JSON. Raises ``Fault`` for what only an upstream's wrong answer can hold."""
+    try:
+        return dumps(value)
+    except ValueError:
+        raise bad_answer("a value cannot be written as JSON") from None
+
+
+def text_of(value: Any) -> str:
+    """The same as text, for JSON inside JSON."""
+    return dumped(value).decode("utf-8")
+
+
+def mended(text: str) -> str:
+    """The same text with U+FFFD for lone surrogates, which no UTF-8 can carry."""
+    if text.isascii():
+        return text
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _unwrapped(text: str) -> str:
+    """The one value inside ``{"value": …}``, where a schema had to be wrapped; any other text as it is."""
+    try:
+        whole = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+    return text_of(whole["value"]) if isinstance(whole, dict) and whole.keys() == {"value"} else text
+
+
+def chat_logprobs(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """``logprobsResult`` token by token."""
+    chosen = result.get("chosenCandidates")
+    tops = result.get("topCandidates")
+    tops = tops if isinstance(tops, list) else []
+    tokens = []
+    for position, candidate in enumerate(chosen if isinstance(chosen, list) else ()):
+        token = _token(candidate)
+        if token is None:
+            continue
+        top = tops[position] if position < len(tops) else None
+        others = top.get("candidates") if isinstance(top, Mapping) else None
+        entries = (_token(other) for other in (others if isinstance(others, list) else ()))
+        token["top_logprobs"] = [entry for entry in entries if entry is not None]
+        tokens.append(token)
+    return tokens
+
+
+def _token(candidate: Any) -> dict[str, Any] | None:
+    if not isinstance(candidate, Mapping) or not isinstance(candidate.get("token"), str):
+        return None
+    text = mended(candidate["token"])
+    value = candidate.get("logProbability", 0.0)
+    fine = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # -9999.0 is OpenAI's own word for "too small to tell".
+    return {"token": text, "logprob": float(value) if fine else -9999.0, "bytes": list(text.encode("utf-8"))}
+
+
+def chat_usage(usage: Usage) -> dict[str, Any]:
+    """OpenAI's usage object, details included."""
+    prompt = {"cached_tokens": usage.cached, "audio_tokens": usage.prompt_by_modality.get("audio", 0)}
+    for modality in ("text", "image"):
+        if modality in usage.prompt_by_modality:
+            prompt[f"{modality}_tokens"] = usage.prompt_by_modality[modality]
+    return {
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.completion,
+        "total_tokens": usage.total,
+        "prompt_tokens_details": prompt,
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning,
+            "audio_tokens": usage.completion_by_modality.get("audio", 0),
+        },
+    }
+
+
+__all__ = ["Choice", "Delta", "Way", "chat_logprobs", "chat_usage", "dumped", "mended", "text_of"]

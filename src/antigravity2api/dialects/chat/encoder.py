@@ -1,0 +1,239 @@
+"""One Chat Completions stream: Gemini's events in, complete frames out.
+
+Invariants: id, created and model are the same in every chunk; each choice sends its role once, with its first visible
+delta; ``finish_reason`` is null until the one finish chunk of a choice; a chunk without choices (usage) goes out only
+when it was asked for; the end marker comes last and never after an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from antigravity2api import ids
+from antigravity2api.dialects.base import Origin, Toolbox
+from antigravity2api.dialects.chat.answer import Choice, Delta, Way, chat_usage, dumped
+from antigravity2api.dialects.chat.errors import error_object
+from antigravity2api.errors import Fault
+from antigravity2api.gemini.call import Call
+from antigravity2api.gemini.fold import (
+    Finish,
+    Tally,
+    blocked,
+    candidates_of,
+    combined_usage,
+    estimated_usage,
+    index_of,
+    truncated,
+    usage_of,
+)
+from antigravity2api.gemini.jsontext import escape_line_separators
+from antigravity2api.gemini.types import Chunk
+
+_DONE = b"data: [DONE]\n\n"
+_PING = b": ping\n\n"
+_PLAIN = frozenset({"content", "index", "safetyRatings", "tokenCount", "avgLogprobs"})
+"""Keys of a candidate that is nothing but text under way."""
+
+
+def frame(data: bytes) -> bytes:
+    """One event. The three Unicode line ends that JSON leaves bare are escaped: some clients split lines on them."""
+    return b"data: " + escape_line_separators(data) + b"\n\n"
+
+
+class ChatEncoder:
+    """Implements ``dialects.base.Encoder``. ``accept_empty`` and ``thoughts_may_end``: see ``gemini.fold.Ending``."""
+
+    __slots__ = (
+        "_append",
+        "_choices",
+        "_copies",
+        "_head",
+        "_last_index",
+        "_notes",
+        "_plain",
+        "_refused",
+        "_spoke",
+        "_tail",
+        "_tallies",
+        "_tally",
+        "_text_head",
+        "_text_tail",
+        "_way",
+        "accept_empty",
+        "thoughts_may_end",
+    )
+
+    def __init__(self, call: Call, origin: Origin, box: Toolbox, upstream: str) -> None:
+        self.accept_empty = False
+        self.thoughts_may_end = False
+        self._way = Way(call, origin, box, upstream, live=True)
+        self._notes = self._way.notes
+        self._choices: dict[int, Choice] = {}
+        self._spoke: set[int] = set()
+        """Choices whose role went out."""
+        self._refused: str | None = None
+        self._tally = Tally()
+        self._copies = call.copies
+        self._tallies: dict[int, Tally] = {}
+        self._last_index = 0
+        self._plain = False
+        """Whether a plain text for choice 0 can be sent without looking at anything else."""
+        self._append = [""].append
+        constant = {
+            "id": ids.completion_id(),
+            "object": "chat.completion.chunk",
+            "created": ids.now(),
+            "model": call.asked_model,
+        }
+        if self._notes.service_tier is not None:
+            constant["service_tier"] = self._notes.service_tier
+        self._head = b"data: " + escape_line_separators(dumped(constant))[:-1] + b',"choices":['
+        self._tail = b'],"usage":null}\n\n' if self._notes.include_usage else b"]}\n\n"
+        self._text_head = self._head + b'{"index":0,"delta":{"content":'
+        self._text_tail = b'},"finish_reason":null}' + self._tail
+
+    @property
+    def usage(self) -> Mapping[str, Any]:
+        """The merged usageMetadata so far; with copies, the prompt once and the output of all."""
+        if self._copies == 1:
+            return self._tally.merged()
+        return combined_usage([tally.merged() for _, tally in sorted(self._tallies.items())])
+
+    def feed(self, chunk: Chunk) -> bytes:
+        """The frames of one event; ``b""`` while there is nothing to show. Raises ``Fault``."""
+        if self._plain:
+            text = _plain_text(chunk)
+            if text:
+                try:
+                    data = orjson.dumps(text)
+                except orjson.JSONEncodeError:
+                    return self._take(chunk)
+                meta = chunk.get("usageMetadata")
+                if meta is not None:
+                    self._tally.add(meta)
+                self._append(text)
+                return self._text_head + (data if text.isascii() else escape_line_separators(data)) + self._text_tail
+        return self._take(chunk)
+
+    def finish(self) -> bytes:
+        """Held calls and texts, a finish chunk for each choice, usage if asked, the end marker. Raises ``Fault``."""
+        endings = [(choice, self._judged(choice)) for choice in self._all_choices()]
+        out: list[bytes] = []
+        for choice, finish in endings:
+            self._close(choice, finish, out)
+        if self._notes.include_usage:
+            out.append(self._usage_chunk())
+        out.append(_DONE)
+        self._plain = False
+        return b"".join(out)
+
+    def fail(self, fault: Fault) -> bytes:
+        """The error frame that every client raises on; no end marker follows."""
+        return frame(dumped({"error": error_object(fault)}))
+
+    def ping(self) -> bytes:
+        """A comment line."""
+        return _PING
+
+    # -- events ----------------------------------------------------------------------------------------------------
+
+    def _take(self, chunk: Chunk) -> bytes:
+        candidates = candidates_of(chunk)
+        self._refused = blocked(chunk) or self._refused
+        out: list[bytes] = []
+        wanted = self._way.choices()
+        for candidate in candidates:
+            self._last_index = index_of(candidate)
+            # openai-node refuses a choice beyond the n that was asked for.
+            if self._last_index < wanted:
+                self._take_candidate(candidate, out)
+        self._count(chunk.get("usageMetadata"))
+        first = self._choices.get(0)
+        self._plain = self._copies == 1 and first is not None and first.plain
+        if first is not None:
+            self._append = first.texts.append
+        return b"".join(out)
+
+    def _take_candidate(self, candidate: Mapping[str, Any], out: list[bytes]) -> None:
+        choice = self._choices.get(self._last_index)
+        if choice is None:
+            choice = self._choices[self._last_index] = Choice(self._last_index, self._way)
+        deltas = choice.take(candidate)
+        logprobs = choice.take_logprobs() if deltas else None
+        out.extend(self._chunk(choice, delta, None, logprobs if delta is deltas[-1] else None) for delta in deltas)
+
+    def _count(self, meta: Any) -> None:
+        if self._copies == 1:
+            self._tally.add(meta)
+        elif meta is not None:
+            self._tallies.setdefault(self._last_index, Tally()).add(meta)
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def _all_choices(self) -> list[Choice]:
+        """Every choice that has to end. A refused prompt is an answer for each that was asked for."""
+        due = range(self._copies) if self._refused is None else range(self._way.choices())
+        if self._refused is not None and self._choices and self._copies == 1:
+            due = range(0)
+        for index in due:
+            if index not in self._choices:
+                if self._refused is None:
+                    raise truncated()
+                self._choices[index] = Choice(index, self._way)
+        return [choice for _, choice in sorted(self._choices.items())]
+
+    def _judged(self, choice: Choice) -> Finish:
+        return choice.ending.judge(
+            refused=self._refused,
+            accept_empty=self.accept_empty,
+            thoughts_may_end=self.usage if self.thoughts_may_end else None,
+        )
+
+    def _close(self, choice: Choice, finish: Finish, out: list[bytes]) -> None:
+        deltas, last, reason = choice.close(finish, self._refused)
+        if not deltas and choice.index not in self._spoke:
+            deltas = [{"content": ""}]
+        out.extend(self._chunk(choice, delta, None, None) for delta in deltas)
+        out.append(self._chunk(choice, last, reason, choice.take_logprobs()))
+
+    def _chunk(self, choice: Choice, delta: Delta, reason: str | None, logprobs: dict[str, Any] | None) -> bytes:
+        if choice.index not in self._spoke:
+            self._spoke.add(choice.index)
+            delta = {"role": "assistant", **delta}
+        body: dict[str, Any] = {"index": choice.index, "delta": delta, "finish_reason": reason}
+        if logprobs is not None:
+            body["logprobs"] = logprobs
+        return self._head + escape_line_separators(dumped(body)) + self._tail
+
+    def _usage_chunk(self) -> bytes:
+        meta = self.usage
+        if not meta:
+            texts = (text for choice in self._choices.values() for text in choice.texts)
+            size = sum(len(text.encode("utf-8", "replace")) for text in texts)
+            meta = estimated_usage(self._way.call.request, size)
+        return self._head + b'],"usage":' + dumped(chat_usage(usage_of(meta))) + b"}\n\n"
+
+
+def _plain_text(chunk: Chunk) -> str | None:
+    """The text of an event that is one plain text of candidate 0 under way; None for every other event."""
+    try:
+        candidates = chunk["candidates"]
+        if len(candidates) != 1:
+            return None
+        candidate = candidates[0]
+        if not candidate.keys() <= _PLAIN or candidate.get("index"):
+            return None
+        parts = candidate["content"]["parts"]
+        if len(parts) != 1:
+            return None
+        part = parts[0]
+        text = part["text"]
+        return text if type(text) is str and len(part) == 1 and "promptFeedback" not in chunk else None
+    except (KeyError, TypeError, AttributeError, IndexError):
+        return None
+
+
+__all__ = ["ChatEncoder", "frame"]

@@ -1,0 +1,95 @@
+"""A whole Chat Completions answer: the stream's deltas, added up. There is no second mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from antigravity2api import ids
+from antigravity2api.dialects.base import Origin, Toolbox
+from antigravity2api.dialects.chat.answer import Choice, Delta, Way, chat_usage, dumped
+from antigravity2api.gemini.call import Call
+from antigravity2api.gemini.fold import blocked, candidates_of, estimated_usage, index_of, truncated, usage_of
+from antigravity2api.gemini.types import Response
+
+
+def render_chat(call: Call, response: Response, origin: Origin, box: Toolbox, upstream: str) -> bytes:
+    """The body of a chat completion from a folded response. Raises ``Fault`` where the response is none."""
+    way = Way(call, origin, box, upstream, live=False)
+    refused = blocked(response)
+    candidates = {index_of(candidate): candidate for candidate in candidates_of(response)}
+    wanted = [index for index in sorted(candidates) if index < way.choices()]
+    if refused is not None:
+        # A refused prompt is an answer for each choice that got no candidate of its own.
+        wanted = list(range(way.choices())) if call.copies > 1 or not candidates else wanted
+    if not wanted:
+        raise truncated()
+    choices = [_choice(index, candidates.get(index, {}), way, refused) for index in wanted]
+    whole: dict[str, Any] = {
+        "id": ids.completion_id(),
+        "object": "chat.completion",
+        "created": ids.now(),
+        "model": call.asked_model,
+        "choices": choices,
+        "usage": chat_usage(usage_of(_usage(call, response, choices))),
+    }
+    if way.notes.service_tier is not None:
+        whole["service_tier"] = way.notes.service_tier
+    return dumped(whole)
+
+
+def _choice(index: int, candidate: Mapping[str, Any], way: Way, refused: str | None) -> dict[str, Any]:
+    choice = Choice(index, way)
+    deltas = choice.take(candidate)
+    # Whether an empty answer may pass was decided where the response was folded.
+    finish = choice.ending.judge(refused=refused, accept_empty=True)
+    held, last, reason = choice.close(finish, refused)
+    return {
+        "index": index,
+        "message": added_up([*deltas, *held, last]),
+        "logprobs": choice.take_logprobs(),
+        "finish_reason": reason,
+    }
+
+
+def added_up(deltas: list[Delta]) -> dict[str, Any]:
+    """The message that a stream's deltas make, as SDKs add them up."""
+    content: list[str] = []
+    thoughts: list[str] = []
+    calls: list[dict[str, Any]] = []
+    images: list[dict[str, Any]] = []
+    message: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
+    for delta in deltas:
+        for name, value in delta.items():
+            match name:
+                case "content":
+                    content.append(value)
+                case "reasoning_content":
+                    thoughts.append(value)
+                case "tool_calls":
+                    calls += [{key: item for key, item in call.items() if key != "index"} for call in value]
+                case "images":
+                    images += value
+                case _:
+                    message[name] = value
+    text = "".join(content)
+    # Null stands for "only calls"; an empty answer is an empty text.
+    message["content"] = text if text or not (calls or "function_call" in message) else None
+    if thoughts:
+        message["reasoning_content"] = "".join(thoughts)
+    if calls:
+        message["tool_calls"] = calls
+    if images:
+        message["images"] = images
+    return message
+
+
+def _usage(call: Call, response: Response, choices: list[dict[str, Any]]) -> Mapping[str, Any]:
+    meta = response.get("usageMetadata")
+    if isinstance(meta, Mapping) and meta:
+        return meta
+    size = sum(len((choice["message"]["content"] or "").encode("utf-8", "replace")) for choice in choices)
+    return estimated_usage(call.request, size)
+
+
+__all__ = ["added_up", "render_chat"]
