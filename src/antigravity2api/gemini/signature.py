@@ -6,11 +6,24 @@ tool-call id we hand out, and a hash of name and arguments for clients that rewr
 
 from __future__ import annotations
 
+import binascii
+import hashlib
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+import orjson
 
 ESCAPE = "skip_thought_signature_validator"
 """Google's documented last resort for calls that never had a signature (ai.google.dev, thought signatures)."""
+
+_ESCAPES = (b"skip_thought_signature_validator", b"context_engineering_is_the_way_to_go")
+_URLSAFE = str.maketrans("-_", "+/")
+_OVERHEAD = 400
+"""Bytes of memory an entry costs beside its two strings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +43,142 @@ class SignatureStore(Protocol):
 
     def get(self, key: str) -> Signed | None:
         """What was remembered under ``key``, or None."""
+
+
+class MemorySignatures:
+    """A store inside this process: bounded by entries, bytes and age; what was not used for longest goes first."""
+
+    __slots__ = ("_bytes", "_clock", "_held", "_max_bytes", "_max_entries", "_ttl")
+
+    def __init__(
+        self,
+        max_entries: int = 50_000,
+        max_bytes: int = 64 << 20,
+        ttl: float = 86_400.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._held: OrderedDict[str, tuple[Signed, float]] = OrderedDict()
+        self._bytes = 0
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._ttl = ttl
+        self._clock = clock
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @property
+    def size(self) -> int:
+        """Bytes held, estimated."""
+        return self._bytes
+
+    def put(self, key: str, signed: Signed) -> None:
+        """Remember ``signed`` under ``key``; one that is larger than the whole store is not kept."""
+        self._forget(key)
+        cost = _cost(key, signed)
+        if cost > self._max_bytes:
+            return
+        self._held[key] = (signed, self._clock() + self._ttl)
+        self._bytes += cost
+        while len(self._held) > self._max_entries or self._bytes > self._max_bytes:
+            self._forget(next(iter(self._held)))
+
+    def get(self, key: str) -> Signed | None:
+        """What was remembered under ``key`` and is not too old, or None."""
+        found = self._held.get(key)
+        if found is None:
+            return None
+        signed, until = found
+        if self._clock() >= until:
+            self._forget(key)
+            return None
+        self._held.move_to_end(key)
+        return signed
+
+    def _forget(self, key: str) -> None:
+        found = self._held.pop(key, None)
+        if found is not None:
+            self._bytes -= _cost(key, found[0])
+
+
+def _cost(key: str, signed: Signed) -> int:
+    return len(key) + len(signed.signature) + _OVERHEAD
+
+
+def call_key(external_id: str) -> str:
+    """The key of a tool call by the id that we handed out (or whatever id the client uses for it)."""
+    return "call:" + (external_id if len(external_id) <= 128 else _digest(external_id.encode("utf-8", "replace")))
+
+
+def args_key(family: str, name: str, args: Any, position: int = 0) -> str:
+    """The key of a tool call by what it says, for clients that rewrite ids.
+
+    ``position`` counts among the calls of one step. Key order and 1 versus 1.0 make no difference.
+    """
+    return "args:" + _digest(
+        b"\0".join((family.encode(), name.encode("utf-8", "replace"), b"%d" % position, _canonical(args)))
+    )
+
+
+def image_key(digest: str) -> str:
+    """The key of an image by the hex digest of its decoded bytes."""
+    return "image:" + digest
+
+
+def text_key(family: str, text: str) -> str:
+    """The key of an answer by its text."""
+    return "text:" + _digest(family.encode() + b"\0" + text.encode("utf-8", "replace"))
+
+
+def signature_bytes(value: str) -> bytes | None:
+    """The bytes behind a signature in either base64 alphabet, padded or not; None when it is no base64."""
+    bare = value.rstrip("=").translate(_URLSAFE)
+    try:
+        return binascii.a2b_base64(bare + "=" * (-len(bare) % 4), strict_mode=True)
+    except ValueError:
+        return None
+
+
+def same_signature(one: str, other: str) -> bool:
+    """Whether two spellings hold the same signature."""
+    if one == other:
+        return True
+    decoded = signature_bytes(one)
+    return decoded is not None and decoded == signature_bytes(other)
+
+
+def is_escape(value: Any) -> bool:
+    """Whether a value is one of Google's escape values, plain or (as Python's SDK sends it) in base64."""
+    if not isinstance(value, str) or not 32 <= len(value) <= 64:
+        return False
+    return value.encode("utf-8", "replace") in _ESCAPES or signature_bytes(value) in _ESCAPES
+
+
+def usable(signed: Signed | None, family: str, upstream: str) -> bool:
+    """Whether a remembered signature may go to that model family on that upstream; ``""`` stands for any upstream."""
+    if signed is None or signed.family != family:
+        return False
+    return signed.upstream == upstream or not upstream or not signed.upstream
+
+
+def _canonical(value: Any) -> bytes:
+    value = _plain_numbers(value)
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # integers past 64 bits, half surrogates
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str).encode()
+
+
+def _plain_numbers(value: Any) -> Any:
+    """The same value with integral floats as integers: JavaScript clients write 1 where Python writes 1.0."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    if isinstance(value, dict):
+        return {key: _plain_numbers(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_plain_numbers(entry) for entry in value]
+    return value
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=20).hexdigest()
