@@ -54,9 +54,11 @@ class Responder(Protocol):
 
 
 class Handler(Protocol):
-    """What the application does with an admitted request. Cancelled when the client leaves."""
+    """What the application does with an admitted request. Cancelled when the client leaves.
 
-    async def __call__(self, head: Head, body: bytes, responder: Responder) -> None: ...
+    A body that came in several pieces is handed on in the buffer it was collected in."""
+
+    async def __call__(self, head: Head, body: bytes | bytearray, responder: Responder) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
