@@ -1,8 +1,8 @@
-"""The seam to backends: wrap a Call, unwrap an event, and say what an error means. Pure; sockets are in ``transport``."""
+"""The seam to backends: wrap a Call, unwrap an event, say what an error means. Pure; sockets are in ``transport``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -30,6 +30,8 @@ class HttpRequest:
     target: str
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     body: bytes = field(repr=False)
+    notes: tuple[str, ...] = ()
+    """What the upstream's form made us change or drop, for ``x-antigravity2api-applied``."""
 
 
 class Upstream(Protocol):
@@ -42,17 +44,18 @@ class Upstream(Protocol):
         """Whether the model is known to be served here; an unknown name goes to the first upstream all the same."""
 
     def prepare(self, call: Call, credential: Credential) -> HttpRequest:
-        """The request to send; the same bytes for the same input (idempotent). Raises ``Fault``."""
+        """The request to send; the same bytes for the same input, but for an envelope's fresh request id. Raises
+        ``Fault``. The schema form is ``call.schema_target`` or the upstream's own default."""
 
     def unwrap(self, event: Any) -> Chunk:
         """A decoded event as a GenerateContentResponse. Raises ``Fault`` for an error object or a wrong type."""
 
-    def classify(self, status: int, headers: Mapping[str, str], body: bytes) -> Fault:
-        """What a non-200 answer means. Header names are lower case."""
+    def classify(self, status: int, headers: Mapping[str, str], body: bytes, *, secrets: tuple[str, ...] = ()) -> Fault:
+        """What a non-200 answer means. Header names are lower case; ``secrets`` never appear in the message."""
 
 
 class Sink(Protocol):
-    """Who receives an upstream's answer. All calls are synchronous and in order; exactly one of the last two ends it."""
+    """Who receives an upstream's answer. All calls are synchronous, in order; exactly one of the last two ends it."""
 
     def on_head(self, status: int, headers: Mapping[str, str]) -> None: ...
 
@@ -63,7 +66,8 @@ class Sink(Protocol):
         """The body is complete by its own framing."""
 
     def on_error(self, fault: Fault) -> None:
-        """The exchange failed: UNREACHABLE before a head, TRUNCATED or BAD_ANSWER after it, UPSTREAM_TIMEOUT on connect."""
+        """The exchange failed: UNREACHABLE before a head (also when connecting takes too long), TRUNCATED or BAD_ANSWER
+        after it, BAD_ANSWER for what is no HTTP."""
 
 
 class Exchange(Protocol):
@@ -88,5 +92,3 @@ class Transport(Protocol):
 
     async def close(self) -> None:
         """Close every connection."""
-
-

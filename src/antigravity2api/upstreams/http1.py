@@ -1,0 +1,384 @@
+"""One HTTP/1.1 connection to an upstream: a request out, its answer pushed to a sink. No pool and no dialling here.
+
+Everything happens inside the loop's callbacks: the bytes of one read become one ``on_data``, and no task wakes for
+them. The answer's own framing decides how it ends; a connection that closes earlier ends it as a fault.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Iterator
+from enum import Enum, auto
+from typing import Protocol
+
+import httptools
+
+from antigravity2api.errors import Fault, Kind, Retry
+from antigravity2api.upstreams.base import Sink
+
+MAX_HEAD = 64 << 10
+MAX_DECODED = 64 << 20
+"""What a compressed answer may become: it is not asked for, and a few kilobytes could fill the memory."""
+
+_SMALL_BODY = 64 << 10
+_PIECE = 256 << 10
+_DECODED_PIECE = 1 << 20
+
+
+class Holder(Protocol):
+    """Who uses a connection for one exchange."""
+
+    sink: Sink
+
+    def completed(self, connection: Connection, *, reusable: bool) -> None:
+        """The answer is whole and its last bytes were delivered."""
+
+    def broken(self, connection: Connection, fault: Fault, *, unanswered: bool) -> None:
+        """The exchange failed; ``unanswered``: no byte of an answer had come."""
+
+
+class Framing(Enum):
+    """How the end of an answer is known."""
+
+    MARKED = auto()
+    UNTIL_CLOSE = auto()
+
+
+class Connection(asyncio.Protocol):
+    """A connection that serves one exchange at a time, and then perhaps another."""
+
+    __slots__ = (
+        "_blocked",
+        "_body",
+        "_complete",
+        "_decoder",
+        "_extra",
+        "_framing",
+        "_fruitless",
+        "_head_size",
+        "_headers",
+        "_holder",
+        "_interim",
+        "_keep_alive",
+        "_offset",
+        "_parser",
+        "_received",
+        "_rest",
+        "_status",
+        "_told",
+        "_transport",
+        "closed",
+        "idle_since",
+        "served",
+    )
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._holder: Holder | None = None
+        self._rest: memoryview | None = None
+        self._offset = 0
+        self._blocked = False
+        self._body: list[bytes] = []
+        self.closed = False
+        self.served = 0
+        """How many answers it has carried."""
+        self.idle_since = 0.0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._status = 0
+        self._headers: dict[str, str] = {}
+        self._head_size = 0
+        self._fruitless = 0
+        self._interim = False
+        self._keep_alive = False
+        self._framing = Framing.MARKED
+        self._decoder: Decoder | None = None
+        self._told = False
+        self._complete = False
+        self._extra = False
+        self._received = False
+        self._body.clear()
+
+    # -- what the transport does with it -----------------------------------------------------------------------------
+
+    @property
+    def reused(self) -> bool:
+        """Whether it has carried an answer before: such a connection may be dead without our knowing."""
+        return self.served > 0
+
+    @property
+    def usable(self) -> bool:
+        """Whether another request may go out on it."""
+        return not self.closed and self._transport is not None and not self._transport.is_closing()
+
+    def send(self, head: bytes, body: bytes, holder: Holder) -> None:
+        """Send one request for ``holder``."""
+        transport = self._transport
+        if transport is None:
+            raise RuntimeError("the connection was never made")
+        self._holder = holder
+        if self.served:
+            self._reset()
+        if len(body) <= _SMALL_BODY:
+            transport.write(head + body)
+            return
+        transport.write(head)
+        self._rest = memoryview(body)
+        self._offset = 0
+        self._pump()
+
+    def pause(self) -> None:
+        """Stop reading."""
+        if self.usable and self._transport is not None and self._transport.is_reading():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self.usable and self._transport is not None and not self._transport.is_reading():
+            self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """Close at once; the holder hears nothing more."""
+        self._holder = None
+        self._rest = None
+        self.closed = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def attach(self, transport: asyncio.BaseTransport) -> None:
+        """The transport it reads and writes on, where the loop does not tell by itself (after a proxy's CONNECT)."""
+        self.connection_made(transport)
+
+    # -- what the loop tells -------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # a stream's transport reads and writes
+
+    def data_received(self, data: bytes) -> None:
+        holder = self._holder
+        if holder is None:  # bytes that nobody asked for
+            self.abort()
+            return
+        self._received = True
+        failed = False
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            failed = True
+        if not self._told and not self._tell_head(holder, len(data), failed=failed):
+            return
+        if self._body:
+            self._fruitless = 0
+            piece = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+            self._body.clear()
+            if self._decoder is not None:
+                self._decode(holder, self._decoder, piece)
+            else:
+                holder.sink.on_data(piece)
+            if self._holder is not holder:  # the sink has had enough
+                return
+        if self._complete:
+            self._end(holder)
+        elif failed:
+            self._fail(_bad("The upstream's answer is not valid HTTP."))
+        elif self._fruitless_read(len(data)):
+            self._fail(_bad("The upstream's answer has a trailer that is too large."))
+
+    def eof_received(self) -> bool:
+        self._lost(None)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self._lost(exc)
+        self._transport = None
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+
+    def resume_writing(self) -> None:
+        self._blocked = False
+        self._pump()
+
+    # -- what the parser tells -----------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            self._extra = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._status:  # trailers carry nothing for us
+            return
+        self._head_size += len(name) + len(value) + 4
+        key = name.decode("latin-1").lower()
+        text = value.decode("latin-1").strip()
+        known = self._headers.get(key)
+        self._headers[key] = text if known is None else f"{known}, {text}"
+
+    def on_headers_complete(self) -> None:
+        if self._status:
+            return
+        status = self._parser.get_status_code()
+        if status < 200:
+            self._interim = True
+            self._headers = {}
+            return
+        self._status = status
+        self._keep_alive = self._parser.should_keep_alive()  # only here does the parser know
+        headers = self._headers
+        marked = "content-length" in headers or "transfer-encoding" in headers
+        if not marked and status not in (204, 304):
+            self._framing = Framing.UNTIL_CLOSE
+
+    def on_body(self, data: bytes) -> None:
+        if not self._extra:
+            self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        if self._interim:
+            self._interim = False
+        else:
+            self._complete = True
+
+    # -- the answer ----------------------------------------------------------------------------------------------------
+
+    def _tell_head(self, holder: Holder, size: int, *, failed: bool) -> bool:
+        """Hand the head on when it is there; False when nothing further shall be done with this read."""
+        if self._head_size > MAX_HEAD or (not self._status and self._fruitless_read(size)):
+            self._fail(_bad("The head of the upstream's answer is too large."))
+            return False
+        if not self._status:
+            if failed:
+                self._fail(_bad("The upstream did not answer in HTTP."))
+            return False
+        encoding = self._headers.get("content-encoding", "").lower()
+        if encoding not in ("", "identity"):
+            if encoding not in Decoder.KNOWN:
+                self._fail(_bad("The upstream's answer is compressed in a way that was not asked for."))
+                return False
+            self._decoder = Decoder()
+        self._told = True
+        holder.sink.on_head(self._status, self._headers)
+        return self._holder is holder
+
+    def _fruitless_read(self, size: int) -> bool:
+        """Count bytes that are neither a whole head nor body; True when there are too many of them in a row."""
+        self._fruitless += size
+        return self._fruitless > MAX_HEAD
+
+    def _decode(self, holder: Holder, decoder: Decoder, data: bytes) -> None:
+        try:
+            for piece in decoder.pieces(data):
+                holder.sink.on_data(piece)
+                if self._holder is not holder:
+                    return
+        except DecodeError as error:
+            self._fail(_bad(str(error)))
+
+    def _end(self, holder: Holder) -> None:
+        """The answer is whole by its own framing."""
+        if self._decoder is not None and not self._decoder.whole:
+            self._fail(_bad("The upstream's compressed answer is incomplete."))
+            return
+        transport = self._transport
+        sent = self._rest is None and transport is not None and not transport.get_write_buffer_size()
+        reusable = sent and self.usable and not self._extra and self._framing is Framing.MARKED and self._keep_alive
+        self._holder = None
+        self._rest = None
+        self._body.clear()
+        self.served += 1
+        if not reusable:
+            self.abort()
+        holder.completed(self, reusable=reusable)
+
+    def _fail(self, fault: Fault) -> None:
+        holder, unanswered = self._holder, not self._received
+        self.abort()
+        if holder is not None:
+            holder.broken(self, fault, unanswered=unanswered)
+
+    def _lost(self, exc: Exception | None) -> None:
+        holder = self._holder
+        if holder is None:
+            self.closed = True
+            return
+        if not self._told:
+            how = "was reset" if isinstance(exc, ConnectionError) else "was closed"
+            when = "in the middle of an answer's head" if self._received else "before it answered"
+            text = f"The connection to the upstream {how} {when}."
+            self._fail(Fault(Kind.UNREACHABLE, text, retry=Retry.SAME))
+        elif self._framing is Framing.UNTIL_CLOSE and exc is None:
+            self._end(holder)
+        else:
+            self._fail(Fault(Kind.TRUNCATED, "The upstream's answer broke off before its end.", retry=Retry.SAME))
+
+    # -- the request ---------------------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Write pieces of a large body as long as the socket takes them."""
+        while self._rest is not None and not self._blocked and self._transport is not None and self.usable:
+            piece = self._rest[self._offset : self._offset + _PIECE]
+            self._offset += len(piece)
+            if self._offset >= len(self._rest):
+                self._rest = None
+            self._transport.write(piece)
+
+
+class DecodeError(Exception):
+    """A compressed answer is corrupt or too large."""
+
+
+class Decoder:
+    """gzip and deflate, piece by piece and bounded."""
+
+    KNOWN = frozenset({"gzip", "x-gzip", "deflate"})
+
+    __slots__ = ("_inflate", "_left", "_seen")
+
+    def __init__(self) -> None:
+        self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, by its own head
+        self._left = MAX_DECODED
+        self._seen = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether the compressed stream has ended (or never began)."""
+        return self._inflate.eof or not self._seen
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """The decoded bytes, one megabyte at a time. Raises ``DecodeError``."""
+        full = False
+        while data or full:
+            if self._inflate.eof:
+                if not data.startswith(b"\x1f\x8b"):  # padding behind the end
+                    return
+                self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
+            piece, data = self._step(data)
+            full = len(piece) == _DECODED_PIECE and not self._inflate.eof
+            self._left -= len(piece)
+            if self._left < 0:
+                raise DecodeError(f"The upstream's compressed answer is larger than {MAX_DECODED >> 20} MB.")
+            if piece:
+                yield piece
+
+    def _step(self, data: bytes) -> tuple[bytes, bytes]:
+        try:
+            piece = self._inflate.decompress(data, _DECODED_PIECE)
+        except zlib.error:
+            if self._seen:
+                raise DecodeError("The upstream's compressed answer is corrupt.") from None
+            # "deflate" without the zlib wrapper is a common mistake of servers.
+            self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+            try:
+                piece = self._inflate.decompress(data, _DECODED_PIECE)
+            except zlib.error:
+                raise DecodeError("The upstream's compressed answer is corrupt.") from None
+        self._seen = True
+        return piece, self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
+
+
+def _bad(message: str) -> Fault:
+    return Fault(Kind.BAD_ANSWER, message, retry=Retry.SAME)
