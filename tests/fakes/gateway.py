@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,7 @@ from fakes.upstream import ScriptedUpstream
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "sk-text"
+UPSTREAM_KEYS = ("first-upstream-key", "second-upstream-key")
 
 
 class GatewayFailed(AssertionError):
@@ -190,3 +191,7 @@ class World:
 
     gateway: GatewayProcess
     upstream: ScriptedUpstream
+
+
+Start = Callable[..., GatewayProcess]
+"""What the ``start`` fixture gives: settings in, a running gateway out."""
