@@ -10,14 +10,15 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-DATA = {".toml", ".typed"}
+SUFFIXES = {".py", ".toml", ".typed"}
 
 
 def tree() -> set[str]:
     """The package files in git, or (without git) on disk."""
     listed = subprocess.run(["git", "ls-files", "src"], cwd=ROOT, capture_output=True, text=True, check=False)
     names = listed.stdout.split() or [str(path.relative_to(ROOT)) for path in ROOT.glob("src/**/*") if path.is_file()]
-    return {name.removeprefix("src/") for name in names if Path(name).suffix in {".py", *DATA} and (ROOT / name).is_file()}
+    kept = [name for name in names if Path(name).suffix in SUFFIXES and (ROOT / name).is_file()]
+    return {name.removeprefix("src/") for name in kept}
 
 
 def build(target: str) -> Path:
@@ -33,11 +34,7 @@ def problems(wheel: Path) -> list[str]:
     """What is wrong with a wheel, one sentence each."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-        changed = [
-            name
-            for name in names & tree()
-            if archive.read(name) != (ROOT / "src" / name).read_bytes()
-        ]
+        changed = [name for name in names & tree() if archive.read(name) != (ROOT / "src" / name).read_bytes()]
     contents = {name for name in names if ".dist-info/" not in name}
     found = [f"{name}: in the wheel, not in git" for name in sorted(contents - tree())]
     found += [f"{name}: in git, not in the wheel" for name in sorted(tree() - contents)]

@@ -2,13 +2,13 @@
 
 import sys
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 
 def skipped(report: Path) -> list[str]:
     """The skipped tests of a report, with their reasons."""
     found = []
-    for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314 -- our own pytest wrote it
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314 -- our own pytest wrote it
         skip = case.find("skipped")
         if skip is not None and skip.get("type") != "pytest.xfail":
             found.append(f"{case.get('classname')}.{case.get('name')}: {skip.get('message')}")

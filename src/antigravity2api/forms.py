@@ -103,8 +103,12 @@ def _upstreams(raw: str) -> tuple[str, ...]:
     return items
 
 
+_SEGMENT = r"(?!\.{1,2}(?:[/=\s]|$))[A-Za-z0-9._-]{1,128}"
+_MODEL = rf"((?:models/|tunedModels/|publishers/{_SEGMENT}/models/)?{_SEGMENT})"
+
+
 def _aliases(raw: str) -> dict[str, str]:
-    pairs = [re.fullmatch(r"([A-Za-z0-9._:/-]{1,128})\s*=\s*([A-Za-z0-9._:/-]{1,128})", item) for item in _items(raw)]
+    pairs = [re.fullmatch(rf"{_MODEL}\s*=\s*{_MODEL}", item) for item in _items(raw)]
     if not all(pairs):
         raise ValueError
     return {pair[1]: pair[2] for pair in pairs if pair}
@@ -154,6 +158,15 @@ def matching(pattern: str, expected: str) -> Form:
     return Form(expected, read)
 
 
+def _path(raw: str) -> Path:
+    if "\0" in raw:
+        raise ValueError
+    try:
+        return Path(raw).expanduser()
+    except RuntimeError as error:  # ~nobody
+        raise ValueError from error
+
+
 def _user_agent(raw: str) -> str:
     # We never pass for another client: the vendor's own product names may not open the string.
     if not re.fullmatch(r"[!-~]([ -~]{0,254}[!-~])?", raw) or raw.lower().startswith(_IMITATIONS):
@@ -162,7 +175,7 @@ def _user_agent(raw: str) -> str:
 
 
 TEXT = Form("text", str)
-PATH = Form("a path", lambda raw: Path(raw).expanduser())
+PATH = Form("a path", _path)
 SWITCH = Form("`on` or `off`", _switch)
 SECONDS = Form("seconds, more than 0, such as 30 or 1.5 (also 90s, 5m, 2h, 7d)", _quantity(_SPANS))
 SIZE = Form("bytes, or a size such as 32MB or 1 GB (1 KB is 1024 bytes)", lambda raw: int(_quantity(_SIZES)(raw)))

@@ -204,12 +204,15 @@ class Settings:
         choice("inline", "hoist"), "inline", "Later system messages: left in place, or moved to the top."
     )
     system_instruction: str | None = _knob(
-        TEXT, None, "System text for requests that bring none.", ancestor="SYSTEM_INSTRUCTION"
+        TEXT, None, "System text put before each request's own.", ancestor="SYSTEM_INSTRUCTION"
     )
+    filler: str = _knob(TEXT, "(continued)", "User text where Gemini needs a user turn and the client sent none.")
+    max_n: int = _knob(integer(1, 8), 4, "Most answers (`n`) a request may ask for.")
     fetch_images: bool = _knob(SWITCH, False, "Fetch http(s) image URLs of requests.")
     images: str = _knob(
         choice("url", "inline"), "url", "Generated images: links under /images/, or Markdown data URLs."
     )
+    images_extra: bool = _knob(SWITCH, False, "Put generated images into `message.images` as well.")
     images_ttl: float = _knob(SECONDS, 7 * 86400.0, "How long a generated image is kept.", shown="7d")
     images_max_bytes: int = _knob(SIZE, 2**30, "Room for generated images; the oldest go first.", shown="1GB")
     image_base_url: str | None = _knob(
@@ -274,9 +277,9 @@ def load(overrides: Mapping[str, str], environ: Mapping[str, str], cwd: Path) ->
         problems += _unknown(source.values, source.label)
 
     early = {setting.name: _lookup(setting, (flags, env, dot), []) for setting in SETTINGS if setting.form is PATH}
-    path, given = _config_path(early, environ)
+    path = _config_path(early, environ)
     sources = [flags, env, dot]
-    if path is not None and (given or path.is_file()):
+    if path is not None:
         sources.append(_Source(_toml(path, problems), str(path), path.parent, _toml_names))
 
     values: dict[str, Any] = {}
@@ -287,7 +290,7 @@ def load(overrides: Mapping[str, str], environ: Mapping[str, str], cwd: Path) ->
         origins[setting.name] = found[1] if found else "default"
         if found:
             values[setting.name] = found[0]
-    if path is not None and path.is_file():
+    if path is not None:
         values["config"] = path
     _complete(values, environ, problems)
     if problems:
@@ -309,7 +312,7 @@ def _lookup(setting: Setting, sources: Iterable[_Source], problems: list[str]) -
                 return None
             if pointer:
                 where = f"{name}{suffix} ({source.label})"
-                raw = _secret_file(source.base / Path(pointer).expanduser(), where, problems)
+                raw = _secret_file(source.base, pointer, where, problems)
                 if not raw:
                     return None
             return _read(setting, raw, where, source.base, problems)
@@ -363,17 +366,19 @@ def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path | N
     return Path(home, below_home, "antigravity2api") if home else None
 
 
-def _config_path(early: Mapping[str, tuple[Any, str] | None], environ: Mapping[str, str]) -> tuple[Path | None, bool]:
-    """The TOML file, and whether somebody named it (then it must exist)."""
+def config_places(data_dir: Path | None, environ: Mapping[str, str]) -> list[Path]:
+    """Where the TOML file is looked for when nobody names it: the data directory, then the XDG one."""
+    places = (data_dir or _xdg(environ, "XDG_DATA_HOME", ".local/share"), _xdg(environ, "XDG_CONFIG_HOME", ".config"))
+    return [place / "config.toml" for place in places if place is not None]
+
+
+def _config_path(early: Mapping[str, tuple[Any, str] | None], environ: Mapping[str, str]) -> Path | None:
+    """The TOML file; one that somebody named has to exist, which reading it finds out."""
     if given := early["config"]:
-        return given[0], True
+        return Path(given[0])
     data = early["data_dir"]
-    directories = [
-        data[0] if data else _xdg(environ, "XDG_DATA_HOME", ".local/share"),
-        _xdg(environ, "XDG_CONFIG_HOME", ".config"),
-    ]
-    places = [directory / "config.toml" for directory in directories if directory is not None]
-    return next((place for place in places if place.is_file()), places[-1] if places else None), False
+    places = config_places(data[0] if data else None, environ)
+    return next((place for place in places if place.is_file()), None)
 
 
 def _unknown(values: Mapping[str, str], label: str) -> Iterator[str]:
@@ -464,7 +469,12 @@ def _text(path: Path, where: str, problems: list[str]) -> str:
     return ""
 
 
-def _secret_file(path: Path, where: str, problems: list[str]) -> str:
+def _secret_file(base: Path, pointer: str, where: str, problems: list[str]) -> str:
+    try:
+        path = base / PATH.read(pointer)
+    except ValueError:
+        problems.append(f"{where}: {pointer[:200]!r} is not a path.")
+        return ""
     count = len(problems)
     text = _text(path, where, problems).strip()
     if not text and len(problems) == count:

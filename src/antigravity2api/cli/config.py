@@ -19,7 +19,16 @@ from antigravity2api.cli.common import (
     say,
     settings_from,
 )
-from antigravity2api.settings import SETTINGS, Setting, Settings, SettingsError, check, in_words, redacted
+from antigravity2api.settings import (
+    SETTINGS,
+    Setting,
+    Settings,
+    SettingsError,
+    check,
+    config_places,
+    in_words,
+    redacted,
+)
 
 
 def run(arguments: list[str]) -> int:
@@ -58,9 +67,12 @@ def _init(options: argparse.Namespace) -> int:
 
 
 def _default_path(options: argparse.Namespace) -> Path:
-    options.config = None
     settings = settings_from(options)
-    return settings.config or settings.data_dir / "config.toml"
+    if settings.config is not None:
+        return settings.config
+    named = settings.origins["data_dir"] != "default"
+    places = config_places(settings.data_dir, os.environ)
+    return places[0] if named else places[-1]
 
 
 def template() -> str:

@@ -1,0 +1,50 @@
+"""``models``: what the model table knows. Asks no upstream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from antigravity2api.cli.common import add_json, parser, print_json, print_table, settings_from
+
+
+def run(arguments: list[str]) -> int:
+    """Print the model table."""
+    options = parser("models", flags=("config", "data_dir"))
+    options.add_argument("--sandbox", action="store_true", help="list the sandbox's fault models too")
+    add_json(options)
+    parsed = options.parse_args(arguments)
+    settings = settings_from(parsed)
+
+    from antigravity2api.gemini.models import ModelTable
+
+    columns = ("id", "kind", "input_limit", "output_limit", "surface", "alias_of")
+    rows = [
+        {
+            "id": entry.id,
+            "name": entry.display_name,
+            "kind": entry.kind,
+            "surface": entry.surface,
+            "input_limit": entry.input_limit,
+            "output_limit": entry.output_limit,
+            "alias_of": entry.alias_of,
+        }
+        for entry in ModelTable.load(settings.aliases).entries()
+    ]
+    faults = _faults() if parsed.sandbox else []
+    if parsed.json:
+        print_json({"models": rows, "faults": faults} if parsed.sandbox else {"models": rows})
+        return 0
+    print_table(
+        ["MODEL", "KIND", "INPUT", "OUTPUT", "WHERE", "ALIAS OF"],
+        [[str(row[key] or "") for key in columns] for row in rows],
+    )
+    if faults:
+        print()
+        print_table(["SANDBOX MODEL", "WHAT IT DOES"], [[fault["id"], fault["description"]] for fault in faults])
+    return 0
+
+
+def _faults() -> list[dict[str, Any]]:
+    from antigravity2api.sandbox import FAULTS
+
+    return [{"id": name, "description": fault.description} for name, fault in FAULTS.items()]
