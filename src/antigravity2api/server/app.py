@@ -12,8 +12,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-import orjson
-
 from antigravity2api.dialects.base import Dialect, Origin
 from antigravity2api.dialects.chat.listing import list_models, one_model
 from antigravity2api.errors import Fault, Kind
@@ -55,7 +53,6 @@ class App:
         log: Log,
         *,
         max_body: int,
-        image_base_url: str | None = None,
     ) -> None:
         self.gateway = gateway
         self.chat = dialect
@@ -76,6 +73,10 @@ class App:
             "/health/live": Endpoint(("GET", "HEAD"), self._live, open=True),
             "/health/ready": Endpoint(("GET", "HEAD"), self._ready, open=True),
         }
+
+    def drain(self) -> None:
+        """The shutdown has begun: readiness says so from now on."""
+        self.draining = True
 
     # -- the server's side of the seam -----------------------------------------------------------------------------
 
@@ -161,16 +162,16 @@ class App:
             responder.send(status, headers, content)
 
     async def _models(self, head: Head, body: bytes | bytearray, responder: Responder) -> None:
-        entries = self.gateway.box.models.entries()
+        models = self.gateway.box.models
         match = _MODEL.fullmatch(head.path)
         if match is None:
-            responder.send(200, _JSON, orjson.dumps(list_models(entries, self._created)))
+            responder.send(200, _JSON, list_models(models.entries(), self._created))
             return
         name = match["model"].removeprefix("models/")
-        for entry in entries:
-            if entry.id == name:
-                responder.send(200, _JSON, orjson.dumps(one_model(entry, self._created)))
-                return
+        entry = models.entry(name)
+        if entry is not None:
+            responder.send(200, _JSON, one_model(entry, self._created))
+            return
         fault = Fault(
             Kind.MODEL_NOT_FOUND,
             f"The model '{clean(name)[:200]}' does not exist or you do not have access to it. "
