@@ -1,0 +1,34 @@
+"""Faults on demand: the model ``gemini-fault-NAME`` misbehaves as the name says, every time the same way.
+
+This file holds the register; the behaviour stands in ``fault_statuses`` (honest HTTP errors), ``fault_wires`` (broken
+connections and framing) and ``fault_answers`` (well-framed answers that are odd inside).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from antigravity2api.sandbox import fault_answers, fault_statuses, fault_wires
+from antigravity2api.sandbox.fault import Fault
+
+PREFIX = "gemini-fault-"
+
+
+def _register() -> Mapping[str, Fault]:
+    found: dict[str, Fault] = {}
+    for module in (fault_wires, fault_statuses, fault_answers):
+        for fault in module.faults():
+            if fault.name in found:
+                raise ValueError(f"two faults are called {fault.name}")
+            found[fault.name] = fault
+    return MappingProxyType(found)
+
+
+FAULTS: Mapping[str, Fault] = _register()
+"""All faults by name; the model's name is ``gemini-fault-`` and this name."""
+
+
+def fault_of(model: str) -> Fault | None:
+    """The fault that a model's name asks for."""
+    return FAULTS.get(model.removeprefix(PREFIX)) if model.startswith(PREFIX) else None

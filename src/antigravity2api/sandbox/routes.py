@@ -1,0 +1,65 @@
+"""Which operation a request is for, read from its line alone."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from antigravity2api.sandbox.wire import Head
+
+_MODELS = re.compile(r"/(v1beta|v1alpha|v1)/models", re.ASCII)
+_MODEL = re.compile(r"/(v1beta|v1alpha|v1)/models/([^/:]+)", re.ASCII)
+_METHOD = re.compile(r"/(v1beta|v1alpha|v1)/models/([^/:]+):([A-Za-z]+)", re.ASCII)
+_INTERNAL = re.compile(r"/v1internal:([A-Za-z]+)", re.ASCII)
+_OPERATION = re.compile(r"/v1internal/(operations/[\w-]+)", re.ASCII)
+_GENERATE = frozenset({"generateContent", "streamGenerateContent"})
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """An operation: the method's name, the model in the path, the API version, and whether it is the wrapped form."""
+
+    operation: str
+    """``generateContent``, ``countTokens``, ``listModels``, ``loadCodeAssist`` …; empty for a path that leads nowhere."""
+    query: dict[str, str]
+    model: str = ""
+    version: str = "v1beta"
+    wrapped: bool = False
+
+    @property
+    def generates(self) -> bool:
+        """Whether an answer of a model is asked for."""
+        return self.operation in _GENERATE
+
+    @property
+    def stream(self) -> bool:
+        """Whether it shall come in events."""
+        return self.operation == "streamGenerateContent"
+
+    @property
+    def sse(self) -> bool:
+        """Whether the events are server-sent events and not one JSON list."""
+        return self.query.get("alt", self.query.get("$alt")) == "sse"
+
+
+def route(head: Head) -> Route:
+    """The route of a request."""
+    split = urlsplit(head.target)
+    query = dict(parse_qsl(split.query, keep_blank_values=True))
+    path = split.path
+    if head.method == "GET":
+        if match := _MODELS.fullmatch(path):
+            return Route("listModels", query, version=match[1])
+        if match := _MODEL.fullmatch(path):
+            return Route("getModel", query, unquote(match[2]), match[1])
+        if match := _OPERATION.fullmatch(path):
+            return Route("getOperation", query, match[1], wrapped=True)
+    if head.method == "POST":
+        if match := _METHOD.fullmatch(path):
+            return Route(match[3], query, unquote(match[2]), match[1])
+        if match := _INTERNAL.fullmatch(path):
+            return Route(match[1], query, version="v1internal", wrapped=True)
+        if path == "/token":
+            return Route("token", query)
+    return Route("", query)
