@@ -5,17 +5,18 @@ from __future__ import annotations
 import secrets
 import time
 
-_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_BASE62 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_LETTERS = bytes(_BASE62[number % 62] for number in range(256))
+_UNEVEN = bytes(range(256 - 256 % 62, 256))
+"""Bytes that would make some characters likelier than others."""
 
 
 def token62(length: int) -> str:
     """``length`` random characters of ``[0-9A-Za-z]`` (5.95 bits each), from the system's generator."""
-    number = int.from_bytes(secrets.token_bytes(length), "big")
-    out = []
-    for _ in range(length):
-        number, digit = divmod(number, 62)
-        out.append(_BASE62[digit])
-    return "".join(out)
+    token = b""
+    while len(token) < length:
+        token += secrets.token_bytes(length + 8).translate(_LETTERS, _UNEVEN)
+    return token[:length].decode("ascii")
 
 
 def call_id() -> str:

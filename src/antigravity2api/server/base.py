@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 Headers = list[tuple[bytes, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A request's head, already checked. ``path`` is percent-decoded once; header names are lower case, values latin-1."""
+class Head(NamedTuple):
+    """A request's head, already checked. ``path`` is percent-decoded once; header names are lower case, values
+    latin-1."""
 
     method: str
     target: str
@@ -27,8 +27,8 @@ class Head:
 
 
 class Responder(Protocol):
-    """The answer to one request. Each answer gets ``x-request-id`` and the safe headers from the server; a handler gives
-    content type and body. After ``send`` or ``end`` nothing more may be written."""
+    """The answer to one request. Each answer gets ``x-request-id`` and the safe headers from the server; a handler
+    gives content type and body. What is written after ``send``, ``end`` or ``abort`` is dropped."""
 
     started: bool
     """Whether a head has gone out."""

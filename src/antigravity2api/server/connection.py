@@ -58,6 +58,7 @@ class Connection(asyncio.Protocol):
         "_blank",
         "_deadline",
         "_eof",
+        "_fresh",
         "_held",
         "_local",
         "_partial",
@@ -88,6 +89,7 @@ class Connection(asyncio.Protocol):
         self._upload: Upload | None = None
         self._answer: Answer | None = None
         self._task: asyncio.Task[None] | None = None
+        self._fresh = True
         self._blank = False
         self._eof = False
         self._paused = False
@@ -271,8 +273,8 @@ class Connection(asyncio.Protocol):
             if end > 0 and data[0] != 0x0D:
                 return self._begin(data[: end + 4], data[end + 4 :])
             partial = self._partial = bytearray()
-            self.service.idle.pop(self, None)
-            if self not in self.service.unspoken:
+            if not self._fresh:
+                self.service.idle.pop(self, None)
                 self._arm(min(self._deadline, self.service.loop.time() + self.service.limits.head))
         seen = len(partial)
         partial += data
@@ -293,9 +295,12 @@ class Connection(asyncio.Protocol):
         if not self._peer:
             self._learn_names()
         request = parse_head(raw, self._peer, self._local, ids.request_id())
+        if self._fresh:
+            self._fresh = False
+            service.unspoken.pop(self, None)
+        else:
+            service.idle.pop(self, None)
         self._blank = False
-        service.unspoken.pop(self, None)
-        service.idle.pop(self, None)
         head = request.head
         answer = self._answer = Answer(self, self._transport.write, head, keep=request.keep_alive)
         try:
@@ -390,7 +395,8 @@ class Connection(asyncio.Protocol):
             if self._state == _RUN:
                 self._rest()
                 self._go_on()
-            service.settle()
+            if service.draining:
+                service.settle()
         except Exception as error:  # noqa: BLE001 - ends this connection alone, with a report
             self._broken(error)
 

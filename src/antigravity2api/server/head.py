@@ -28,7 +28,7 @@ _TCHAR = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 # Every group is possessive and its class excludes what follows it, so a hostile head costs one pass and no more.
 _LINE = re.compile(rf"({_TCHAR}++) ([\x21-\x7e]++) HTTP/([0-9])\.([0-9])")
 _FIELD = rf"{_TCHAR}++:[\t\x20-\x7e\x80-\xff]*+"
-_FIELDS = re.compile(rf"(?:{_FIELD}\r\n)*+\r\n")
+_HEAD = re.compile(rf"({_TCHAR}++) ([\x21-\x7e]++) HTTP/1\.([01])\r\n(?:{_FIELD}\r\n)*+\r\n")
 _ONE_FIELD = re.compile(_FIELD)
 _NAME = re.compile(rf"{_TCHAR}++")
 _ILLEGAL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
@@ -36,6 +36,7 @@ _HOST = re.compile(r"[A-Za-z0-9\-._~%!$&'()*+,;=]*+(?::[0-9]{0,5}+)?|\[[0-9A-Fa-
 _ABSOLUTE = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*+)([^#]*+)")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SINGLE = {"host": "Host", "content-length": "Content-Length", "transfer-encoding": "Transfer-Encoding"}
 
 
 class HeadError(Exception):
@@ -61,19 +62,29 @@ class Request(NamedTuple):
 def parse_head(data: bytes, peer: str, local: str, request_id: str) -> Request:
     """The request whose head, up to and including its empty line, is ``data``. Raises ``HeadError``."""
     text = data.decode("latin-1")
-    line_end = text.find("\r\n")
-    method, target, version = _request_line(text[:line_end] if line_end >= 0 else text)
-    if len(data) > HEAD_LIMIT:
-        raise HeadError(431, f"The request's header is larger than {HEAD_LIMIT} bytes.")
-    if _FIELDS.fullmatch(text, line_end + 2) is None:
-        raise _wrong_field(text, line_end + 2)
-    headers, hosts = _headers(text[line_end + 2 : -4]) if len(text) > line_end + 4 else ({}, 0)
+    match = _HEAD.fullmatch(text)
+    if match is None or len(text) > HEAD_LIMIT:
+        raise _wrong_head(text)
+    method, target, minor = match.groups()
+    if len(target) > TARGET_LIMIT or len(method) > _METHOD_LIMIT:
+        raise _wrong_head(text)
+    start = match.end(3) + 2
+    headers = _headers(text[start:-4]) if len(text) > start + 2 else {}
+    if target[0] == "/" and "%" not in target and "#" not in target:
+        path, _, query = target.partition("?")
+        authority = None
+    else:
+        path, query, authority = _target(target)
 
-    path, query, authority = _target(target)
-    _check_host(headers, hosts, version, authority)
-    length = _body_length(headers, version)
-    head = Head(method, target, path, query, version, headers, peer, local, request_id)
-    return Request(head, length, _keeps_alive(headers, version), version != "1.0" and _expects(headers))
+    old = minor == "0"
+    _check_host(headers, authority, old=old)
+    length = _body_length(headers, old=old)
+    keep = not old
+    if "connection" in headers:
+        keep = _keeps_alive(headers["connection"], old=old)
+    expects = "expect" in headers and not old and _expects(headers["expect"])
+    version = "1.0" if old else "1.1"
+    return Request(Head(method, target, path, query, version, headers, peer, local, request_id), length, keep, expects)
 
 
 def check_partial(data: bytes | bytearray, start: int) -> None:
@@ -83,27 +94,40 @@ def check_partial(data: bytes | bytearray, start: int) -> None:
         raise HeadError(400, "The request holds a control byte or a bare line end, or is not HTTP at all.")
     line_end = data.find(b"\r\n", 0, _LINE_LIMIT + 2)
     if line_end >= max(0, start - 1):
-        _request_line(data[:line_end].decode("latin-1"))
+        error = _check_line(data[:line_end].decode("latin-1"))
+        if error is not None:
+            raise error
     if line_end < 0 and len(data) > _LINE_LIMIT:
         raise _wrong_line(data.decode("latin-1"))
     if len(data) > HEAD_LIMIT:
         raise HeadError(431, f"The request's header is larger than {HEAD_LIMIT} bytes.")
 
 
-def _request_line(line: str) -> tuple[str, str, str]:
+def _wrong_head(text: str) -> HeadError:
+    """Why a whole head does not match, its first line first."""
+    line_end = text.find("\r\n")
+    error = _check_line(text[:line_end])
+    if error is not None:
+        return error
+    if len(text) > HEAD_LIMIT:
+        return HeadError(431, f"The request's header is larger than {HEAD_LIMIT} bytes.")
+    return _wrong_field(text[line_end + 2 : -4])
+
+
+def _check_line(line: str) -> HeadError | None:
     match = _LINE.fullmatch(line)
     if match is None:
-        raise _wrong_line(line)
+        return _wrong_line(line)
     method, target, major, minor = match.groups()
     if len(method) > _METHOD_LIMIT:
-        raise HeadError(400, "The request's method is too long.")
+        return HeadError(400, "The request's method is too long.")
     if len(target) > TARGET_LIMIT:
-        raise HeadError(414, f"The request's target is longer than {TARGET_LIMIT} bytes.")
+        return HeadError(414, f"The request's target is longer than {TARGET_LIMIT} bytes.")
     if major == "1" and minor in "01":
-        return method, target, "1.1" if minor == "1" else "1.0"
+        return None
     if method == "PRI":
-        raise HeadError(400, "HTTP/2 is not spoken here; use HTTP/1.1.")
-    raise HeadError(505, f"HTTP/{major}.{minor} is not spoken here; use HTTP/1.1.")
+        return HeadError(400, "HTTP/2 is not spoken here; use HTTP/1.1.")
+    return HeadError(505, f"HTTP/{major}.{minor} is not spoken here; use HTTP/1.1.")
 
 
 def _wrong_line(line: str) -> HeadError:
@@ -113,9 +137,9 @@ def _wrong_line(line: str) -> HeadError:
     return HeadError(400, "The request line is not of the form `METHOD target HTTP/1.1`.")
 
 
-def _wrong_field(text: str, start: int) -> HeadError:
+def _wrong_field(block: str) -> HeadError:
     """Why the field lines do not match, for the one who has to repair a client."""
-    for line in text[start:-4].split("\r\n"):
+    for line in block.split("\r\n"):
         if _ONE_FIELD.fullmatch(line):
             continue
         if line[:1] in (" ", "\t"):
@@ -129,28 +153,31 @@ def _wrong_field(text: str, start: int) -> HeadError:
     return HeadError(400, "The request's header holds a control byte or a bare line end.")
 
 
-def _headers(block: str) -> tuple[dict[str, str], int]:
-    """The fields by lower-case name, repeated ones joined (RFC 9110 section 5.3), and how many were Host."""
+def _headers(block: str) -> dict[str, str]:
+    """The fields, known to match, by lower-case name."""
     lines = block.split("\r\n")
     if len(lines) > FIELD_LIMIT:
         raise HeadError(431, f"The request has more than {FIELD_LIMIT} header fields.")
     headers: dict[str, str] = {}
-    hosts = 0
     for line in lines:
         name, _, value = line.partition(":")
-        name = name.lower()
-        value = value.strip(" \t")
-        if name == "host":
-            hosts += 1
+        headers[name.lower()] = value.strip(" \t")
+    return headers if len(headers) == len(lines) else _joined(lines)
+
+
+def _joined(lines: list[str]) -> dict[str, str]:
+    """The same, with repeated fields joined as RFC 9110 section 5.3 joins them."""
+    headers: dict[str, str] = {}
+    for line in lines:
+        given, _, value = line.partition(":")
+        name, value = given.lower(), value.strip(" \t")
         if name not in headers:
             headers[name] = value
-        elif name == "content-length":
-            raise HeadError(400, "The request has two Content-Length fields.")
-        elif name == "transfer-encoding":
-            raise HeadError(400, "The request has two Transfer-Encoding fields.")
+        elif name in _SINGLE:
+            raise HeadError(400, f"The request has two {_SINGLE[name]} fields.")
         else:
             headers[name] += ("; " if name == "cookie" else ", ") + value
-    return headers, hosts
+    return headers
 
 
 def _target(target: str) -> tuple[str, str, str | None]:
@@ -181,12 +208,12 @@ def _target(target: str) -> tuple[str, str, str | None]:
     return path, query, authority
 
 
-def _check_host(headers: dict[str, str], hosts: int, version: str, authority: str | None) -> None:
-    if hosts > 1:
-        raise HeadError(400, "The request has two Host fields.")
-    if hosts == 0 and version == "1.1":
-        raise HeadError(400, "The request has no Host field.")
-    if hosts and _HOST.fullmatch(headers["host"]) is None:
+def _check_host(headers: dict[str, str], authority: str | None, *, old: bool) -> None:
+    host = headers.get("host")
+    if host is None:
+        if not old:
+            raise HeadError(400, "The request has no Host field.")
+    elif _HOST.fullmatch(host) is None:
         raise HeadError(400, "The request's Host field is not a host.")
     if authority is None:
         return
@@ -195,7 +222,7 @@ def _check_host(headers: dict[str, str], hosts: int, version: str, authority: st
     headers["host"] = authority  # RFC 9112 section 3.2.2: the target's host replaces the field
 
 
-def _body_length(headers: dict[str, str], version: str) -> int:
+def _body_length(headers: dict[str, str], *, old: bool) -> int:
     coding = headers.get("transfer-encoding")
     length = headers.get("content-length")
     if coding is None:
@@ -206,26 +233,19 @@ def _body_length(headers: dict[str, str], version: str) -> int:
         return int(length)
     if length is not None:
         raise HeadError(400, "The request has both Content-Length and Transfer-Encoding.")
-    if version == "1.0":
+    if old:
         raise HeadError(400, "HTTP/1.0 has no Transfer-Encoding.")
     if coding != "chunked":
         raise HeadError(400, "The only Transfer-Encoding understood is `chunked`.")
     return CHUNKED
 
 
-def _keeps_alive(headers: dict[str, str], version: str) -> bool:
-    old = version == "1.0"
-    connection = headers.get("connection")
-    if connection is None:
-        return not old
+def _keeps_alive(connection: str, *, old: bool) -> bool:
     options = [option.strip(" \t") for option in connection.lower().split(",")]
     return "close" not in options and (not old or "keep-alive" in options)
 
 
-def _expects(headers: dict[str, str]) -> bool:
-    expect = headers.get("expect")
-    if expect is None:
-        return False
+def _expects(expect: str) -> bool:
     if expect.lower() != "100-continue":
         raise HeadError(417, "The only expectation understood is `100-continue`.")
     return True
