@@ -25,9 +25,9 @@ docs: ## writes the tables in docs/ that come from the code
 lock: ## newer versions into the lock files
 	@scripts/lock --upgrade
 
-bench: ## measures the gateway on this machine
+bench: ## CPU time of the gateway on this machine, beside nginx where that is there
 	@scripts/env .venv requirements-dev.txt
-	@.venv/bin/python bench/run.py
+	@.venv/bin/python benchmarks/run.py
 
 clean: ## removes everything that was made here
 	rm -rf .venv .venvs .cache build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

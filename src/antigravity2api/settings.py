@@ -48,7 +48,7 @@ EXAMPLE_KEYS = frozenset(
     sk-text sk-test sk-1234 sk-12345 sk-123456 sk-xxx sk-xxxx sk-key sk-example sk-demo sk-your-key sk-your-api-key
     your-api-key your_api_key your-key api-key apikey key changeme change-me change_me secret password passwd pwd
     admin admin123 test demo example 123 1234 12345 123456 12345678 123456789
-    """.split()  # noqa: SIM905 -- a list of quoted words is harder to read
+    """.split()
 )
 """Keys that stand in examples everywhere, so that scanners try them first."""
 
@@ -170,7 +170,7 @@ class Settings:
     oauth_token_url: str = _knob(
         WEB, "https://oauth2.googleapis.com/token", "Google's token endpoint.", env="GOOGLE_OAUTH_TOKEN_URL", later=True
     )
-    proxy: str | None = _knob(WEB, None, "HTTP proxy towards the upstreams.", ancestor="PROXY", later=True)
+    proxy: str | None = _knob(WEB, None, "HTTP proxy towards the upstreams.", ancestor="PROXY")
     user_agent: str = _knob(
         AGENT, f"antigravity2api/{__version__}", "How we name ourselves upstream.", shown="antigravity2api/VERSION"
     )

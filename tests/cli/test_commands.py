@@ -30,7 +30,7 @@ def test_models_knows_the_operators_aliases(cli, monkeypatch):
 def test_models_lists_the_sandboxes_faults_when_asked(cli):
     report = json.loads(cli("models", "--sandbox", "--json").out)
     assert report["faults"]
-    assert all(fault["id"] and fault["description"] for fault in report["faults"])
+    assert all(fault["id"] and fault["about"] for fault in report["faults"])
     assert "faults" not in json.loads(cli("models", "--json").out)
 
 

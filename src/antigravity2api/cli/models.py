@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from antigravity2api.cli.common import add_json, parser, print_json, print_table, settings_from
 
 
@@ -40,11 +38,11 @@ def run(arguments: list[str]) -> int:
     )
     if faults:
         print()
-        print_table(["SANDBOX MODEL", "WHAT IT DOES"], [[fault["id"], fault["description"]] for fault in faults])
+        print_table(["SANDBOX MODEL", "WHAT IT DOES"], [[fault["id"], fault["about"]] for fault in faults])
     return 0
 
 
-def _faults() -> list[dict[str, Any]]:
-    from antigravity2api.sandbox import FAULTS
+def _faults() -> list[dict[str, str]]:
+    from antigravity2api.sandbox.faults import FAULTS, PREFIX
 
-    return [{"id": name, "description": fault.description} for name, fault in FAULTS.items()]
+    return [{"id": PREFIX + name, "about": fault.about} for name, fault in FAULTS.items()]
