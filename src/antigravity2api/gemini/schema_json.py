@@ -1,0 +1,201 @@
+"""Real JSON Schema with the keywords that Google honours. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from antigravity2api.gemini.schema_nodes import bounds, count, distinct, implied, kinds, members, names, sort_of
+from antigravity2api.gemini.schema_walk import Spot, Writer
+
+_UNIONS = ("anyOf", "oneOf")
+_JSON_SAID = frozenset({
+    "type", "format", "enum", "const", "items", "prefixItems", "minItems", "maxItems", "minimum", "maximum", "anyOf",
+    "oneOf", "exclusiveMinimum", "exclusiveMaximum", "properties", "additionalProperties", "required",
+    "propertyOrdering",
+})  # fmt: skip
+
+
+class JsonSchemaWriter(Writer):
+    """Real JSON Schema, the keywords that Google honours; definitions stay definitions."""
+
+    lower = True
+
+    def __init__(self, root: dict[str, Any]) -> None:
+        super().__init__(root)
+        self._owner = id(root)
+        self._inside = 0
+        """How many properties of the current definition lead here."""
+        self._tight = False
+        """A recursive reference was written and no optional property surrounds it yet."""
+        self._wanted: list[dict[str, Any]] = []
+
+    def top(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """The root; the definitions it needs come to stand in ``definitions``."""
+        out = super().top(raw)
+        while self._wanted:
+            target = self._wanted.pop()
+            name = self.document.definitions[id(target)]
+            if name in self.definitions:
+                continue
+            self.definitions[name] = {}
+            self._owner, self._inside, self._tight = id(target), 0, False
+            self._nodes += 1
+            spot = Spot((id(self.document.root), id(target)))
+            self.definitions[name] = self._write(*self._flatten(target, spot))
+        return out
+
+    def node(self, raw: Any, spot: Spot) -> dict[str, Any]:
+        """As in every writer, but a reference to a definition stays one."""
+        if isinstance(raw, dict):
+            kept = self._reference(raw, spot)
+            if kept is not None:
+                return kept
+        return super().node(raw, spot)
+
+    def _reference(self, raw: dict[str, Any], spot: Spot) -> dict[str, Any] | None:
+        """The node as a bare reference; None where it is none or must be inlined for what stands beside it."""
+        ref = raw.get("$ref")
+        target = self.document.resolve(ref) if isinstance(ref, str) else None
+        if not isinstance(ref, str) or not isinstance(target, dict) or id(target) not in self.document.definitions:
+            return None
+        beside = [key for key in raw if key in _JSON_SAID or key in ("description", "title", "allOf", "nullable")]
+        if beside and id(target) not in spot.path:
+            return None
+        if self.document.recursive(self._owner, id(target)):
+            if not self._inside:
+                self.note("$ref")
+                return self._stub(ref, target)
+            self._tight = True
+        self._wanted.append(target)
+        name = self.document.definitions[id(target)].replace("~", "~0").replace("/", "~1")
+        return {"$ref": f"#/$defs/{name}"}
+
+    def _anything(self) -> dict[str, Any]:
+        return {}
+
+    def _write(self, node: dict[str, Any], spot: Spot) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        found, nullable = kinds(node)
+        nullable = nullable or node.get("nullable") is True
+        found, null = self._members(out, node, found)
+        nullable = nullable or null
+        if not found and "enum" not in out:
+            guess = implied(node)
+            if guess == "array" or (guess == "object" and (spot.top or isinstance(node.get("properties"), dict))):
+                found = [guess]
+        for union in _UNIONS:
+            self._union(out, node, union, spot)
+        if nullable and found and found != ["null"]:
+            found = [*found, "null"]
+        elif nullable and not found:
+            for union in _UNIONS:
+                if union in out and {"type": "null"} not in out[union]:
+                    out[union] = [*out[union], {"type": "null"}]
+        head: dict[str, Any] = {}
+        if found:
+            head["type"] = found[0] if len(found) == 1 else found
+        elif "type" in node:
+            self.note("type")
+        self._annotated(head, node, [])
+        if isinstance(node.get("format"), str) and node["format"]:
+            head["format"] = node["format"]
+        self._object(out, node, spot)
+        self._array(out, node, spot)
+        low, high = bounds(node, integer="integer" in found)
+        sizes = (("minItems", count(node.get("minItems"))), ("maxItems", count(node.get("maxItems"))))
+        for key, value in (("minimum", low), ("maximum", high), *sizes):
+            if value is not None:
+                out.setdefault(key, value)
+            elif key in node:
+                self.note(key)
+        self._note_left_out(node, _JSON_SAID)
+        return {**head, **out}
+
+    def _members(self, out: dict[str, Any], node: dict[str, Any], found: list[str]) -> tuple[list[str], bool]:
+        """``enum`` and ``const``: strings and numbers stay, null becomes a type, anything else cannot be said.
+
+        Returns the type words with what the members tell about them, and whether null is a member.
+        """
+        values = members(node)
+        if values is None:
+            if "enum" in node:
+                self.note("enum")
+            return found, False
+        null = any(value is None for value in values)
+        plain = distinct(value for value in values if value is not None and value != "")
+        if len(plain) + null < len(distinct(values)):
+            self.note("enum")
+        sorts = {sort_of(value) for value in plain}
+        if not sorts <= {"string", "integer", "number"}:
+            if sorts != {"boolean"} or len(plain) < 2:
+                self.note("enum")
+            return found or ([sorts.pop()] if len(sorts) == 1 else []), null
+        if not plain:
+            return found or (["null"] if null else []), null and bool(found)
+        out["enum"] = plain
+        if not found:
+            found = ["number"] if sorts == {"integer", "number"} else [sorts.pop()] if len(sorts) == 1 else []
+        return found, null
+
+    def _union(self, out: dict[str, Any], node: dict[str, Any], key: str, spot: Spot) -> None:
+        branches = node.get(key)
+        if not isinstance(branches, list) or not branches:
+            if key in node:
+                self.note(key)
+            return
+        written = distinct(self.node(branch, spot.below()) for branch in branches)
+        if all(branch == {} for branch in written):
+            self.note(key)
+        else:
+            out[key] = written
+
+    def _object(self, out: dict[str, Any], node: dict[str, Any], spot: Spot) -> None:
+        properties = node.get("properties")
+        if isinstance(properties, dict):
+            required = names(node.get("required"))
+            written: dict[str, Any] = {}
+            for name, below in properties.items():
+                outer, self._tight = self._tight, False
+                self._inside += 1
+                written[name] = self.node(below, spot.below())
+                self._inside -= 1
+                if self._tight and name in required:
+                    required.remove(name)  # Google: recursive references only inside properties that are not required
+                    self.note("required")
+                self._tight = outer
+            out["properties"] = written
+            required = [name for name in required if name in written]
+            if required:
+                out["required"] = required
+            self._ordering(out, node, written)
+        elif "properties" in node:
+            self.note("properties")
+        if "required" in node and not isinstance(node["required"], list):
+            self.note("required")
+        further = node.get("additionalProperties")
+        if "patternProperties" in node:
+            if further is False:
+                further = None  # names that fit a pattern were allowed, and the pattern cannot be said
+            self.note("patternProperties")
+        if isinstance(further, bool):
+            out["additionalProperties"] = further
+        elif isinstance(further, dict):
+            out["additionalProperties"] = self.node(further, spot.below())
+        elif further is not None:
+            self.note("additionalProperties")
+
+    def _array(self, out: dict[str, Any], node: dict[str, Any], spot: Spot) -> None:
+        items, first = node.get("items"), node.get("prefixItems")
+        if isinstance(items, list):
+            first, items = items, node.get("additionalItems")
+        if isinstance(first, list) and first:
+            out["prefixItems"] = [self.node(item, spot.below()) for item in first]
+            if items is False:
+                most = count(node.get("maxItems"))
+                out["maxItems"] = len(first) if most is None else min(most, len(first))
+        elif first is not None and first != []:
+            self.note("prefixItems")
+        if isinstance(items, dict):
+            out["items"] = self.node(items, spot.below())
+        elif isinstance(items, str):
+            out["items"] = self._shorthand(items)
