@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.upstreams.base import Address, Exchange, HttpRequest, Sink, Transport
 from antigravity2api.upstreams.http1 import Connection
+from antigravity2api.upstreams.shaping import address_of
 
 CONNECT_TIMEOUT = 5.0
 MAX_IDLE = 128
@@ -500,3 +501,6 @@ async def fetch(
 def _authority(host: str, port: int, default: int | None) -> str:
     name = f"[{host}]" if ":" in host else host
     return name if port == default else f"{name}:{port}"
+
+
+__all__ = ["HttpTransport", "Proxy", "address_of", "fetch"]

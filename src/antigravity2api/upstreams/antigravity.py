@@ -1,0 +1,276 @@
+"""Antigravity / Cloud Code Assist: the envelope around a Gemini request, and what its errors mean. Pure.
+
+A private API without a published contract, off unless the operator switches it on. We say honestly who we are, invent
+no project, and never route around an account that was closed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from antigravity2api import __version__
+from antigravity2api.errors import Fault, Kind, Retry
+from antigravity2api.gemini.call import Call, Credential
+from antigravity2api.gemini.jsontext import dumps
+from antigravity2api.gemini.models import ModelTable, check_name
+from antigravity2api.gemini.schema import Target
+from antigravity2api.gemini.types import Chunk
+from antigravity2api.upstreams import claude, errors
+from antigravity2api.upstreams.base import Address, HttpRequest
+from antigravity2api.upstreams.shaping import (
+    UsedSecrets,
+    chosen_target,
+    compiled_config,
+    compiled_tools,
+    distinct,
+    header_secret,
+    honest_agent,
+    only,
+    private_hosts,
+)
+
+_FIELDS = frozenset({"contents", "generationConfig", "systemInstruction", "toolConfig", "tools"})
+_CONFIG = frozenset(
+    {
+        "candidateCount",
+        "frequencyPenalty",
+        "imageConfig",
+        "logprobs",
+        "maxOutputTokens",
+        "mediaResolution",
+        "presencePenalty",
+        "responseJsonSchema",
+        "responseLogprobs",
+        "responseMimeType",
+        "responseModalities",
+        "responseSchema",
+        "seed",
+        "speechConfig",
+        "stopSequences",
+        "temperature",
+        "thinkingConfig",
+        "topK",
+        "topP",
+    }
+)
+_CLAUDE = ("claude-",)
+_CHUNK_KEYS = ("candidates", "promptFeedback", "usageMetadata")
+
+
+def _new_request_id() -> str:
+    return f"agent-{uuid.uuid4()}"
+
+
+class Antigravity:
+    """``POST /v1internal:generateContent`` with a bearer token and a project."""
+
+    name = "antigravity"
+
+    def __init__(
+        self,
+        address: Address,
+        models: ModelTable | None = None,
+        *,
+        user_agent: str = f"antigravity2api/{__version__}",
+        request_id: Callable[[], str] = _new_request_id,
+    ) -> None:
+        self.address = address
+        self._models = models
+        self._agent = honest_agent(user_agent)
+        self._request_id = request_id
+        self._hosts = private_hosts(address)
+        self._used = UsedSecrets()
+
+    def lists(self, model: str) -> bool:
+        """Whether the model table has the model as one of Antigravity's, by its row or as a family only it serves."""
+        if self._models is None:
+            return False
+        entry = self._models.entry(model)
+        if entry is not None:
+            return entry.surface == "antigravity"
+        return self._models.profile(model).family in ("claude", "gpt-oss")
+
+    def prepare(self, call: Call, credential: Credential, *, target: Target | None = None) -> HttpRequest:
+        """The enveloped request for one attempt. Raises ``Fault``."""
+        model = check_name(call.model)
+        project = _project(credential)
+        self._used.add(credential.secret, project)
+        notes: list[str] = []
+        if call.request.get("cachedContent"):
+            raise Fault(
+                Kind.INVALID_REQUEST,
+                "Cached content does not exist on this upstream.",
+                param="cached_content",
+                retry=Retry.OTHER_UPSTREAM,
+            )
+        drawing = call.profile.image_output or "image" in model
+        request = _drawing(call, notes) if drawing else _talking(call, model, target, notes)
+        envelope: dict[str, Any] = {
+            "project": project,
+            "model": model,
+            "requestId": self._request_id(),
+            "requestType": "image_gen" if drawing else "agent",
+            "userAgent": "antigravity2api",
+            "request": request,
+        }
+        method = "streamGenerateContent?alt=sse" if call.stream else "generateContent"
+        return HttpRequest(
+            "POST",
+            f"/v1internal:{method}",
+            (
+                ("Content-Type", "application/json"),
+                ("Accept", "text/event-stream" if call.stream else "application/json"),
+                ("User-Agent", self._agent),
+                ("Authorization", f"Bearer {header_secret(credential)}"),
+            ),
+            dumps(envelope),
+            distinct(notes),
+        )
+
+    def unwrap(self, event: Any) -> Chunk:
+        """The response inside an event; an event without one says nothing. Raises ``Fault``."""
+        if type(event) is dict and "error" not in event:
+            response = event.get("response")
+            if type(response) is dict and "error" not in response:
+                return response
+        return self._unusual(event)
+
+    def _unusual(self, event: Any) -> Chunk:
+        if isinstance(event, list) and len(event) == 1:
+            event = event[0]
+        inner = event.get("response") if isinstance(event, dict) else event
+        if inner is None:
+            inner = {}
+        for candidate in (event, inner):
+            if not isinstance(candidate, dict):
+                raise Fault(Kind.BAD_ANSWER, "The upstream sent an event of an unknown form.", retry=Retry.SAME)
+            if candidate.get("error") is not None:
+                raise errors.fault_from_event(candidate, secrets=self._used, hosts=self._hosts)
+        if not inner and any(key in event for key in _CHUNK_KEYS):
+            return dict(event)  # not wrapped
+        return inner
+
+    def classify(self, status: int, headers: Mapping[str, str], body: bytes, *, secrets: tuple[str, ...] = ()) -> Fault:
+        """What a non-200 answer means."""
+        error = errors.read_error(status, headers, body)
+        fault = errors.to_fault(error, secrets=(*secrets, *self._used), hosts=self._hosts)
+        if error.status == 403 and fault.kind is Kind.CREDENTIAL:
+            _explain_refusal(error, fault)
+        return fault
+
+
+def _project(credential: Credential) -> str:
+    """The credential's project. Raises ``Fault`` CREDENTIAL: none is ever made up."""
+    project = (credential.project or "").strip()
+    if project and project.isascii() and project.isprintable():
+        return project
+    raise Fault(
+        Kind.CREDENTIAL,
+        f"The credential {credential.id} has no project: set ANTIGRAVITY_PROJECT, which is missing.",
+        retry=Retry.OTHER_CREDENTIAL,
+        reason="PROJECT_MISSING",
+    )
+
+
+def _talking(call: Call, model: str, target: Target | None, notes: list[str]) -> dict[str, Any]:
+    """The inner request for text models."""
+    is_claude = model.startswith(_CLAUDE) or call.profile.family == "claude"
+    form = Target.ANTIGRAVITY if is_claude else chosen_target(call, target, Target.OPENAPI)
+    if form is Target.JSON_SCHEMA:  # not known here
+        form = Target.OPENAPI
+    request = only(call.request, _FIELDS, notes)
+    contents: list[Any] = request.get("contents") or []
+    config = only(request.get("generationConfig") or {}, _CONFIG, notes)
+    config = compiled_config(config, form, notes)
+    if is_claude:
+        contents = request["contents"] = claude.shaped_contents(contents, notes)
+        config = claude.shaped_config(config, contents, call, notes)
+    elif isinstance(config.get("maxOutputTokens"), int) and call.profile.output_limit:
+        config["maxOutputTokens"] = min(config["maxOutputTokens"], call.profile.output_limit)
+    if config:
+        request["generationConfig"] = config
+    else:
+        request.pop("generationConfig", None)
+    if request.get("tools"):
+        request["tools"] = compiled_tools(request["tools"], form, notes)
+    if is_claude and _has_functions(request):
+        request["toolConfig"] = _validated(request.get("toolConfig") or {})
+    request["sessionId"] = session_id(call)
+    return request
+
+
+def _has_functions(request: Mapping[str, Any]) -> bool:
+    return any(tool.get("functionDeclarations") for tool in request.get("tools") or ())
+
+
+def _validated(config: dict[str, Any]) -> dict[str, Any]:
+    """AUTO, said or not, becomes VALIDATED, which the native client always asks of Claude; NONE and ANY stay."""
+    calling = config.get("functionCallingConfig") or {}
+    if calling.get("mode", "AUTO") != "AUTO":
+        return config
+    return {**config, "functionCallingConfig": {**calling, "mode": "VALIDATED"}}
+
+
+def _drawing(call: Call, notes: list[str]) -> dict[str, Any]:
+    """The inner request for image models: no tools, no thinking, no session; a system text joins the first message."""
+    request = only(call.request, ("contents", "generationConfig", "systemInstruction"), notes)
+    contents: list[Any] = list(request.get("contents") or ())
+    system = request.pop("systemInstruction", None)
+    if system and system.get("parts"):
+        notes.append("systemInstruction")
+        if contents and contents[0].get("role", "user") == "user":
+            contents[0] = {**contents[0], "parts": [*system["parts"], *contents[0].get("parts", ())]}
+        else:
+            contents.insert(0, {"role": "user", "parts": list(system["parts"])})
+    request["contents"] = contents
+    given: Mapping[str, Any] = request.get("generationConfig") or {}
+    given = {key: value for key, value in given.items() if key not in call.defaulted}
+    config = only(given, ("temperature", "topP", "topK", "seed", "responseModalities", "imageConfig"), notes)
+    config.setdefault("responseModalities", ["TEXT", "IMAGE"])
+    if "imageConfig" in config:
+        config["imageConfig"] = only(config["imageConfig"], ("aspectRatio",), notes)
+        if not config["imageConfig"]:
+            del config["imageConfig"]
+    request["generationConfig"] = config
+    return request
+
+
+def session_id(call: Call) -> str:
+    """A stable name of the conversation, as a negative number in words: it keeps the upstream's prompt cache warm."""
+    text = next(
+        (
+            part["text"]
+            for content in call.request.get("contents", ())
+            if content.get("role", "user") == "user"
+            for part in content.get("parts", ())
+            if part.get("text")
+        ),
+        call.session or call.affinity or "",
+    )
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return f"-{int.from_bytes(digest[:8], 'big') & 0x7FFF_FFFF_FFFF_FFFF}"
+
+
+def _explain_refusal(error: errors.UpstreamError, fault: Fault) -> None:
+    """What the operator can do about a 403: verify the account, appeal, or look at the project."""
+    link = error.metadata.get("validation_link") or next(iter(error.links), "")
+    appeal = error.metadata.get("appeal_url", "")
+    if error.reason == "VALIDATION_REQUIRED":
+        _add(fault, "Open this page with the account", link)
+    elif error.reason == "TOS_VIOLATION" or appeal or "terms of service" in error.message.lower():
+        # The account is closed. Another account of the same operator would only be next.
+        fault.reason = "TOS_VIOLATION"
+        fault.retry = Retry.OTHER_UPSTREAM
+        _add(fault, "Appeal at", appeal)
+    elif error.reason is None and "permission" in error.message.lower():
+        fault.reason = "PROJECT_PERMISSION_DENIED"
+
+
+def _add(fault: Fault, words: str, link: str) -> None:
+    """A link that Google gave for exactly this purpose is shown, whatever its host."""
+    if link.startswith("https://") and link.isascii() and link.isprintable() and len(link) <= 1000:
+        fault.message = f"{fault.message.rstrip('. ')}. {words}: {link}"
+        fault.args = (fault.message,)

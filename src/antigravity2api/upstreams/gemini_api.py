@@ -1,0 +1,158 @@
+"""The Gemini API with an API key. Pure: requests out, events and errors in.
+
+Source of the field lists: Google's published schema of GenerateContentRequest on generativelanguage.googleapis.com; a
+field that only Vertex knows is a 400 there, so it is left out and noted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from antigravity2api import __version__
+from antigravity2api.errors import Fault, Kind, Retry
+from antigravity2api.gemini.call import Call, Credential
+from antigravity2api.gemini.jsontext import dumps
+from antigravity2api.gemini.models import ModelTable, check_name
+from antigravity2api.gemini.schema import Target
+from antigravity2api.gemini.types import Chunk
+from antigravity2api.upstreams import errors
+from antigravity2api.upstreams.base import Address, HttpRequest
+from antigravity2api.upstreams.shaping import (
+    UsedSecrets,
+    chosen_target,
+    compiled_config,
+    compiled_tools,
+    distinct,
+    header_secret,
+    honest_agent,
+    only,
+    private_hosts,
+    without,
+)
+
+_FIELDS = frozenset(
+    {
+        "cachedContent",
+        "contents",
+        "continuationToken",
+        "generationConfig",
+        "labels",
+        "safetySettings",
+        "serviceTier",
+        "store",
+        "systemInstruction",
+        "toolConfig",
+        "tools",
+    }
+)
+_VERTEX_CONFIG = frozenset({"audioTimestamp", "modelConfig", "modelSelectionConfig", "responseFormat", "routingConfig"})
+_VERTEX_IMAGE = frozenset({"imageOutputOptions", "personGeneration", "prominentPeople"})
+_VERTEX_TOOLS = frozenset({"enterpriseWebSearch", "exaAiSearch", "parallelAiSearch", "retrieval"})
+_VERTEX_SEARCH = frozenset({"blockingConfidence", "excludeDomains"})
+_VERSION = re.compile(r"v\d[a-z0-9]{0,15}").fullmatch
+
+
+class GeminiApi:
+    """``POST /{version}/models/{model}:generateContent``, the key in a header only."""
+
+    name = "gemini"
+
+    def __init__(
+        self,
+        address: Address,
+        models: ModelTable | None = None,
+        *,
+        version: str = "v1beta",
+        user_agent: str = f"antigravity2api/{__version__}",
+    ) -> None:
+        if not _VERSION(version):
+            raise ValueError("the API version must look like v1 or v1beta")
+        self.address = address
+        self._models = models
+        self._version = version
+        self._agent = honest_agent(user_agent)
+        self._hosts = private_hosts(address)
+        self._used = UsedSecrets()
+
+    def lists(self, model: str) -> bool:
+        """Whether the model table has the model as one of the Gemini API's."""
+        entry = self._models.entry(model) if self._models is not None else None
+        return entry is not None and entry.surface == "gemini"
+
+    def prepare(self, call: Call, credential: Credential, *, target: Target | None = None) -> HttpRequest:
+        """The request for one attempt. Raises ``Fault``."""
+        model = check_name(call.model)
+        path = model if "/" in model else f"models/{model}"
+        method = "streamGenerateContent?alt=sse" if call.stream else "generateContent"
+        self._used.add(credential.secret)
+        notes: list[str] = []
+        request = _fitted(call, chosen_target(call, target, Target.JSON_SCHEMA), notes)
+        return HttpRequest(
+            "POST",
+            f"/{self._version}/{path}:{method}",
+            (
+                ("Content-Type", "application/json"),
+                ("Accept", "text/event-stream" if call.stream else "application/json"),
+                ("User-Agent", self._agent),
+                ("x-goog-api-key", header_secret(credential)),
+            ),
+            dumps(request),
+            distinct(notes),
+        )
+
+    def unwrap(self, event: Any) -> Chunk:
+        """An event as it is, once it is known to be no error. Raises ``Fault``."""
+        if type(event) is dict and "error" not in event:
+            return event
+        return self._unusual(event)
+
+    def _unusual(self, event: Any) -> Chunk:
+        if isinstance(event, list) and len(event) == 1:  # errors of a request without alt=sse
+            event = event[0]
+        if not isinstance(event, dict):
+            raise Fault(Kind.BAD_ANSWER, "The upstream sent an event that is no JSON object.", retry=Retry.SAME)
+        if event.get("error") is None:
+            return {key: value for key, value in event.items() if key != "error"}
+        raise errors.fault_from_event(event, secrets=self._used, hosts=self._hosts)
+
+    def classify(self, status: int, headers: Mapping[str, str], body: bytes, *, secrets: tuple[str, ...] = ()) -> Fault:
+        """What a non-200 answer means."""
+        return errors.classify(status, headers, body, secrets=(*secrets, *self._used), hosts=self._hosts)
+
+
+def _fitted(call: Call, target: Target, notes: list[str]) -> dict[str, Any]:
+    """The request with only what the Gemini API knows, schemas compiled."""
+    request = only(call.request, _FIELDS, notes)
+    config = request.get("generationConfig")
+    if config:
+        config = without(compiled_config(config, target, notes), _VERTEX_CONFIG, notes)
+        if config.get("imageConfig"):
+            config["imageConfig"] = without(config["imageConfig"], _VERTEX_IMAGE, notes)
+        request["generationConfig"] = config
+    tools = request.get("tools")
+    if tools:
+        request["tools"] = _fitted_tools(compiled_tools(tools, target, notes), notes)
+        if not request["tools"]:
+            del request["tools"]
+            request.pop("toolConfig", None)
+    calling = request.get("toolConfig", {}).get("functionCallingConfig")
+    if calling and "streamFunctionCallArguments" in calling:
+        calling = without(calling, ("streamFunctionCallArguments",), notes)
+        request["toolConfig"] = {**request["toolConfig"], "functionCallingConfig": calling}
+    if request.get("safetySettings"):
+        request["safetySettings"] = [without(setting, ("method",), notes) for setting in request["safetySettings"]]
+    return request
+
+
+def _fitted_tools(tools: list[dict[str, Any]], notes: list[str]) -> list[dict[str, Any]]:
+    out = []
+    for tool in tools:
+        kept = without(tool, _VERTEX_TOOLS, notes) if not _VERTEX_TOOLS.isdisjoint(tool) else tool
+        search = kept.get("googleSearch")
+        if search and not _VERTEX_SEARCH.isdisjoint(search):
+            kept = {**kept, "googleSearch": without(search, _VERTEX_SEARCH, notes)}
+        if kept:
+            out.append(kept)
+    return out
