@@ -308,8 +308,9 @@ def test_a_chunked_body_is_read(world: World) -> None:
 # Nothing of a request steers the upstream call.
 
 STEERING = [
-    "../../v1beta/tunedModels/x", "..", "a/../b", "m?key=evil", "m#x", "m%2fx", "m:generateContent", "m\\x", "m\r\nX: y",
-    "m x", "", "https://evil.example/m", "//evil.example/m", "m\x00", "x" * 257, "модель", "models/", "models/a/b",
+    "../../v1beta/tunedModels/x", "..", "a/../b", "m?key=evil", "m#x", "m%2fx", "m:generateContent", "m\\x",
+    "m\r\nX: y", "m x", "", "https://evil.example/m", "//evil.example/m", "m\x00", "x" * 257,
+    "модель", "models/", "models/a/b",
     "tunedModels/../x",
 ]  # fmt: skip
 
@@ -334,7 +335,8 @@ def test_no_field_and_no_header_steers(world: World) -> None:
     world.upstream.play(sse(text_events("Hello")))
     odd: dict[str, Any] = {
         "api_base": "http://evil.example", "base_url": "http://evil.example", "api_key": "evil",
-        "headers": {"x-evil": "1"}, "extra_headers": {"x-evil": "1"}, "__proto__": {"url": "x"}, "constructor": {"prototype": {}}, "endpoint": "x",
+        "headers": {"x-evil": "1"}, "extra_headers": {"x-evil": "1"}, "__proto__": {"url": "x"},
+        "constructor": {"prototype": {}}, "endpoint": "x",
         "contents": [{"parts": []}], "systemInstruction": {"parts": [{"text": "evil"}]}, "cachedContent": "x",
     }  # fmt: skip
     headers = (
