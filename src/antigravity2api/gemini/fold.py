@@ -353,26 +353,21 @@ def _complete(meta: Mapping[str, Any]) -> bool:
 class Tally:
     """Running totals of a stream: the last value that is there, per field; never a sum."""
 
-    __slots__ = ("_last", "_older")
+    __slots__ = ("counts", "nulls")
 
     def __init__(self) -> None:
-        self._older: dict[str, Any] = {}
-        self._last: Mapping[str, Any] = {}
+        self.counts: dict[str, Any] = {}
+        """What is known so far. ``counts.update`` is ``add`` for an object without nulls."""
+        self.nulls = False
+        """Whether this upstream writes null for what is missing."""
 
     def add(self, meta: Any) -> None:
-        """Take an event's usageMetadata. Kept by reference as long as it only repeats and extends the one before."""
-        if type(meta) is not dict:
+        """Take an event's usageMetadata, whatever it is."""
+        if not isinstance(meta, Mapping):
             return
-        if not self._last.keys() <= meta.keys() or None in meta.values():
-            self._keep(self._last)
-        self._last = meta
-
-    def _keep(self, meta: Mapping[str, Any]) -> None:
-        self._older.update((name, value) for name, value in meta.items() if value is not None)
-
-    def merged(self) -> dict[str, Any]:
-        """What is known now."""
-        return {**self._older, **{name: value for name, value in self._last.items() if value is not None}}
+        known = {name: value for name, value in meta.items() if value is not None}
+        self.nulls = self.nulls or len(known) < len(meta)
+        self.counts.update(known)
 
 
 def combined_usage(metas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -511,10 +506,11 @@ class _Candidate:
         self.texts = []
         whole = {
             "content": {"role": "model", "parts": self.parts},
-            "finishReason": self.ending.reason or "STOP",
             "index": index,
             **self.extra,
         }
+        if self.ending.reason is not None:
+            whole["finishReason"] = self.ending.reason
         if self.ending.message:
             whole["finishMessage"] = self.ending.message
         return whole
@@ -539,7 +535,7 @@ class Fold:
     @property
     def usage(self) -> Mapping[str, Any]:
         """The merged usageMetadata so far."""
-        return self._tally.merged()
+        return dict(self._tally.counts)
 
     def feed(self, chunk: Chunk) -> None:
         """Take one event. Raises ``Fault`` for wrong types and as soon as a finish is malformed."""
@@ -557,7 +553,7 @@ class Fold:
 
     def response(self) -> Response:
         """The whole answer. Raises ``Fault`` where it is cut, malformed or empty."""
-        usage = self._tally.merged()
+        usage = dict(self._tally.counts)
         if not self._candidates and self._refused is None:
             raise truncated()
         folded = []
@@ -567,9 +563,9 @@ class Fold:
                 accept_empty=self.accept_empty,
                 thoughts_may_end=usage if self.thoughts_may_end else None,
             )
-            if candidate.ending.reason is None and self._refused is not None:
-                candidate.ending.reason = "PROHIBITED_CONTENT"
             folded.append(candidate.folded(index))
+            if candidate.ending.reason is None and self._refused is None:
+                folded[-1]["finishReason"] = "STOP"
         response: Response = {}
         if folded:
             response["candidates"] = folded
@@ -593,25 +589,3 @@ def merge_copies(responses: Sequence[Response]) -> Response:
     if usage:
         merged["usageMetadata"] = usage
     return merged
-
-
-__all__ = [
-    "Ending",
-    "Finish",
-    "Fold",
-    "Tally",
-    "Usage",
-    "bad_answer",
-    "blocked",
-    "candidates_of",
-    "combined_usage",
-    "estimated_usage",
-    "index_of",
-    "joins",
-    "merge_copies",
-    "merged_grounding",
-    "parts_of",
-    "signature_of",
-    "truncated",
-    "usage_of",
-]

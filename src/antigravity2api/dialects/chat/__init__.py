@@ -6,6 +6,7 @@ from antigravity2api.dialects.base import Encoder, Origin, Toolbox
 from antigravity2api.dialects.chat.encoder import ChatEncoder
 from antigravity2api.dialects.chat.errors import chat_error
 from antigravity2api.dialects.chat.render import render_chat
+from antigravity2api.dialects.chat.request import parse_chat
 from antigravity2api.errors import Fault
 from antigravity2api.gemini.call import Call
 from antigravity2api.gemini.types import Response
@@ -18,8 +19,6 @@ class ChatDialect:
 
     def parse(self, body: bytes | bytearray, origin: Origin, box: Toolbox) -> Call:
         """The client's JSON body as a Call."""
-        from antigravity2api.dialects.chat.request import parse_chat
-
         return parse_chat(body, origin, box)
 
     def encoder(self, call: Call, origin: Origin, box: Toolbox, upstream: str) -> Encoder:

@@ -8,6 +8,7 @@ before the delta that shows its call's id leaves.
 from __future__ import annotations
 
 import base64
+import hashlib
 import math
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -33,7 +34,7 @@ from antigravity2api.gemini.fold import (
 )
 from antigravity2api.gemini.jsontext import dumps
 from antigravity2api.gemini.schema import restore_args
-from antigravity2api.gemini.signature import Signed, args_key, call_key
+from antigravity2api.gemini.signature import Signed, args_key, call_key, image_key
 
 Delta = dict[str, Any]
 
@@ -124,10 +125,18 @@ class Choice:
         self._marks: dict[int, int] = {}
 
     @property
-    def plain(self) -> bool:
-        """Whether text that follows needs nothing but to be appended to ``texts`` and sent."""
+    def run_length(self) -> int:
+        """How many keys a part has that only continues the part before it, and whose text goes out as it is.
+
+        1 for a text (then to be appended to ``texts``), 2 for a thought, 0 where every part needs a look.
+        """
         last = self._last
-        return self._held is None and self.ending.output and last is not None and len(last) == 1 and "text" in last
+        if last is None or not joins(last, last):
+            return 0
+        if len(last) == 1:
+            return 1 if self._held is None and self.ending.output else 0
+        shown = last["thought"] is True and not self._way.notes.hide_reasoning
+        return 2 if shown and self.ending.thoughts else 0
 
     def take(self, candidate: Mapping[str, Any]) -> list[Delta]:
         """The deltas of one event. Raises ``Fault`` for a malformed end."""
@@ -142,7 +151,7 @@ class Choice:
         logprobs = candidate.get("logprobsResult")
         if isinstance(logprobs, Mapping):
             self._logprobs = merged_logprobs(self._logprobs, logprobs)
-        if self.ending.reason is not None:
+        if self.ending.reason is not None and self._held is None:
             self._release(out)
         return out
 
@@ -157,8 +166,8 @@ class Choice:
     def close(self, finish: Finish, refused: str | None) -> tuple[list[Delta], Delta, str]:
         """Deltas that were held, the delta of the finish chunk, and the finish reason."""
         out: list[Delta] = []
-        self._release(out)
         self._release_text(out)
+        self._release(out)
         if self._audio:
             out.append({"audio": self._whole_audio()})
         elif self._audio_id is not None:
@@ -233,7 +242,7 @@ class Choice:
         if not self._held:
             return
         text = "".join(self._held)
-        if self._way.notes.strip_fence and not self._done_calls:
+        if self._way.notes.strip_fence and not self.ending.calls:
             text = media.without_fence(text)
         if self._way.notes.json_wrapped:
             text = _unwrapped(text)
@@ -256,8 +265,7 @@ class Choice:
         upstream_name = way.bare_name(call["name"])
         name = way.notes.names.get(upstream_name, upstream_name)
         args = call.get("args") or {}
-        schema = way.notes.schemas.get(name)
-        restored: Any = args if schema is None else restore_args(args, schema, None)
+        restored: Any = restore_args(args, way.notes.schemas.get(name))
         if name in way.notes.custom_tools:
             text = args["input"] if isinstance(args.get("input"), str) else text_of(args)
             restored = {"input": text}
@@ -317,8 +325,10 @@ class Choice:
         if not self._way.inline:
             try:
                 return self._way.base_url + self._way.box.images.put(raw, mime, signature)
-            except OSError:  # a full disk must not cost the picture
-                pass
+            except OSError:
+                return media.data_url(mime, data)  # a full disk must not cost the picture
+        if signature is not None:
+            self._way.remember((image_key(hashlib.sha256(raw).hexdigest()),), signature)
         return media.data_url(mime, data)
 
     def _speak(self, data: str, label: str, mime: str, out: list[Delta]) -> None:

@@ -50,17 +50,18 @@ class ChatEncoder:
         "_append",
         "_choices",
         "_copies",
+        "_count_up",
         "_head",
         "_last_index",
         "_notes",
-        "_plain",
         "_refused",
+        "_run_head",
+        "_run_length",
+        "_run_tail",
         "_spoke",
         "_tail",
         "_tallies",
         "_tally",
-        "_text_head",
-        "_text_tail",
         "_way",
         "accept_empty",
         "thoughts_may_end",
@@ -76,11 +77,12 @@ class ChatEncoder:
         """Choices whose role went out."""
         self._refused: str | None = None
         self._tally = Tally()
+        self._count_up = self._tally.counts.update
         self._copies = call.copies
         self._tallies: dict[int, Tally] = {}
         self._last_index = 0
-        self._plain = False
-        """Whether a plain text for choice 0 can be sent without looking at anything else."""
+        self._run_length = 0
+        """How many keys a part has that continues what is under way: 1 a text, 2 a thought; 0 where neither is."""
         self._append = [""].append
         constant = {
             "id": ids.completion_id(),
@@ -92,30 +94,45 @@ class ChatEncoder:
             constant["service_tier"] = self._notes.service_tier
         self._head = b"data: " + escape_line_separators(dumped(constant))[:-1] + b',"choices":['
         self._tail = b'],"usage":null}\n\n' if self._notes.include_usage else b"]}\n\n"
-        self._text_head = self._head + b'{"index":0,"delta":{"content":'
-        self._text_tail = b'},"finish_reason":null}' + self._tail
+        self._run_head = b""
+        self._run_tail = b'},"finish_reason":null}' + self._tail
 
     @property
     def usage(self) -> Mapping[str, Any]:
         """The merged usageMetadata so far; with copies, the prompt once and the output of all."""
         if self._copies == 1:
-            return self._tally.merged()
-        return combined_usage([tally.merged() for _, tally in sorted(self._tallies.items())])
+            return self._tally.counts
+        return combined_usage([tally.counts for _, tally in sorted(self._tallies.items())])
 
     def feed(self, chunk: Chunk) -> bytes:
         """The frames of one event; ``b""`` while there is nothing to show. Raises ``Fault``."""
-        if self._plain:
-            text = _plain_text(chunk)
-            if text:
-                try:
-                    data = orjson.dumps(text)
-                except orjson.JSONEncodeError:
-                    return self._take(chunk)
+        # The hot path: one more piece of the text (or thought) that is under way, and nothing else in the event.
+        if self._run_length:
+            try:
+                (candidate,) = chunk["candidates"]
+                (part,) = candidate["content"]["parts"]
+                text = part["text"]
                 meta = chunk.get("usageMetadata")
-                if meta is not None:
-                    self._tally.add(meta)
-                self._append(text)
-                return self._text_head + (data if text.isascii() else escape_line_separators(data)) + self._text_tail
+                size = len(candidate)
+                if (
+                    len(part) == self._run_length
+                    and (self._run_length == 1 or part["thought"] is True)
+                    and type(text) is str
+                    and text
+                    and (size == 1 or (size == 2 and candidate.get("index") == 0) or _under_way(candidate))
+                    and (type(meta) is dict or meta is None)
+                    and "promptFeedback" not in chunk
+                ):
+                    data = orjson.dumps(text)
+                    if not text.isascii() and ("\u2028" in text or "\u2029" in text or "\x85" in text):
+                        data = escape_line_separators(data)
+                    if meta is not None:
+                        self._count_up(meta)
+                    if self._run_length == 1:
+                        self._append(text)
+                    return self._run_head + data + self._run_tail
+            except (KeyError, TypeError, ValueError, AttributeError):
+                pass  # not that simple, or not right: looked at closely below
         return self._take(chunk)
 
     def finish(self) -> bytes:
@@ -127,7 +144,7 @@ class ChatEncoder:
         if self._notes.include_usage:
             out.append(self._usage_chunk())
         out.append(_DONE)
-        self._plain = False
+        self._run_length = 0
         return b"".join(out)
 
     def fail(self, fault: Fault) -> bytes:
@@ -151,11 +168,19 @@ class ChatEncoder:
             if self._last_index < wanted:
                 self._take_candidate(candidate, out)
         self._count(chunk.get("usageMetadata"))
-        first = self._choices.get(0)
-        self._plain = self._copies == 1 and first is not None and first.plain
-        if first is not None:
-            self._append = first.texts.append
+        self._look_for_run()
         return b"".join(out)
+
+    def _look_for_run(self) -> None:
+        first = self._choices.get(0)
+        self._run_length = 0
+        if first is None or self._copies > 1 or self._tally.nulls:
+            return
+        self._run_length = first.run_length
+        if self._run_length:
+            self._append = first.texts.append
+            name = b"content" if self._run_length == 1 else b"reasoning_content"
+            self._run_head = self._head + b'{"index":0,"delta":{"' + name + b'":'
 
     def _take_candidate(self, candidate: Mapping[str, Any], out: list[bytes]) -> None:
         choice = self._choices.get(self._last_index)
@@ -217,23 +242,8 @@ class ChatEncoder:
         return self._head + b'],"usage":' + dumped(chat_usage(usage_of(meta))) + b"}\n\n"
 
 
-def _plain_text(chunk: Chunk) -> str | None:
-    """The text of an event that is one plain text of candidate 0 under way; None for every other event."""
-    try:
-        candidates = chunk["candidates"]
-        if len(candidates) != 1:
-            return None
-        candidate = candidates[0]
-        if not candidate.keys() <= _PLAIN or candidate.get("index"):
-            return None
-        parts = candidate["content"]["parts"]
-        if len(parts) != 1:
-            return None
-        part = parts[0]
-        text = part["text"]
-        return text if type(text) is str and len(part) == 1 and "promptFeedback" not in chunk else None
-    except (KeyError, TypeError, AttributeError, IndexError):
-        return None
+def _under_way(candidate: Mapping[str, Any]) -> bool:
+    return candidate.keys() <= _PLAIN and not candidate.get("index")
 
 
 __all__ = ["ChatEncoder", "frame"]

@@ -4,28 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
-
-class Listed(Protocol):
-    """What the model table tells of a model that can be used."""
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def display_name(self) -> str: ...
-
-    @property
-    def input_limit(self) -> int | None: ...
-
-    @property
-    def output_limit(self) -> int | None: ...
+from antigravity2api.gemini.models import ModelEntry
 
 
-def list_models(entries: Iterable[Listed], created: int) -> bytes:
+def list_models(entries: Iterable[ModelEntry], created: int) -> bytes:
     """The list, in the table's order."""
     data = [_entry(entry, created) for entry in entries]
     return orjson.dumps(
@@ -39,12 +25,12 @@ def list_models(entries: Iterable[Listed], created: int) -> bytes:
     )
 
 
-def one_model(entry: Listed, created: int) -> bytes:
+def one_model(entry: ModelEntry, created: int) -> bytes:
     """A single model."""
     return orjson.dumps(_entry(entry, created))
 
 
-def _entry(entry: Listed, created: int) -> dict[str, Any]:
+def _entry(entry: ModelEntry, created: int) -> dict[str, Any]:
     whole: dict[str, Any] = {
         "id": entry.id,
         "object": "model",
@@ -61,4 +47,4 @@ def _entry(entry: Listed, created: int) -> dict[str, Any]:
     return whole
 
 
-__all__ = ["Listed", "list_models", "one_model"]
+__all__ = ["list_models", "one_model"]
