@@ -6,7 +6,7 @@ DEMO_PORT ?= 8045
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
 
-demo: ## the gateway on http://localhost:8045 with made-up answers; needs no key and no network
+demo: ## the gateway on http://localhost:8045 with made-up answers; DEMO_PORT=9000 moves it
 	@scripts/env .venv requirements.txt
 	@exec env HOST= ANTIGRAVITY2API_HOST= ANTIGRAVITY2API_API_KEY_FILE= ANTIGRAVITY2API_API_KEY=sk-text PYTHONPATH=src \
 		.venv/bin/python -m antigravity2api serve --sandbox --demo --port $(DEMO_PORT) --data-dir .cache/demo

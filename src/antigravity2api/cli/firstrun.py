@@ -18,7 +18,7 @@ def make_data_dir(path: Path) -> None:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = path.stat()
-        private = not found.st_mode & 0o077
+        private = not _open_to_others(found)
         # A shared place such as /tmp (sticky) or somebody else's volume is not ours to close.
         if not private and found.st_uid == os.geteuid() and not found.st_mode & stat.S_ISVTX:
             path.chmod(0o700)
@@ -28,6 +28,10 @@ def make_data_dir(path: Path) -> None:
             refuse([f"the data directory {path} cannot be written to; choose another with --data-dir."])
     except OSError as error:
         refuse([f"cannot use the data directory {path}: {error.strerror}; choose another with --data-dir."])
+
+
+def _open_to_others(found: os.stat_result) -> bool:
+    return os.name == "posix" and bool(found.st_mode & 0o077)
 
 
 def with_first_key(settings: Settings) -> Settings:
@@ -60,7 +64,7 @@ def _make(path: Path) -> str | None:
 
 
 def _kept(path: Path, *, open_to_others: bool) -> str:
-    if path.stat().st_mode & 0o077 and not open_to_others:
+    if _open_to_others(path.stat()) and not open_to_others:
         advice = "chmod 600 it, or remove it to get a new key; ANTIGRAVITY2API_OPEN_SECRET_FILES=on starts all the same"
         refuse([f"{path} can be read by other users of this machine: {advice}."])
     key = path.read_text(encoding="utf-8", errors="replace").strip()
