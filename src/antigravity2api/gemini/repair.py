@@ -1,0 +1,272 @@
+"""Targeted repairs of a request that an upstream refused with 400, before the first byte went to the client. Pure.
+
+Each repair answers one kind of refusal and is made at most once for a request. What was learned is remembered for the
+upstream and the model by ``Learned``, so that the next request does not fail first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, cast
+
+from antigravity2api.errors import Fault, Kind, Retry
+from antigravity2api.gemini.call import Call
+from antigravity2api.gemini.parts import current_turn, parts_of
+from antigravity2api.gemini.schema import Target
+from antigravity2api.gemini.signature import ESCAPE, is_escape
+from antigravity2api.gemini.types import Content, GenerateContentRequest, Part
+
+Lesson = tuple[Literal["drop"], str] | tuple[Literal["target"], Target]
+"""What is remembered: a key of ``generationConfig`` that our defaults must not send, or the schema form to send."""
+
+_SIGNATURE = re.compile(
+    r"thought[_ ]?signature|missing_thought_signature|`?signature`? in `?thinking`? block|signature: field required"
+    r"|expected `?(?:thinking|redacted_thinking)`?|must start with a thinking block"
+).search
+_MISSING = re.compile(r"missing (?:a )?[`'\"]?thought[_ ]?signature|missing_thought_signature").search
+_THINKING = re.compile(
+    r"thinking[_ ]?(?:level|budget|config)|include[_ ]?thoughts|(?:not|n't) support thinking"
+    r"|thinking(?: mode)? is not (?:supported|enabled|available)"
+).search
+_SCHEMA = re.compile(
+    r"function_?declarations?(?:\[\d+\])?(?:\.|\[)|parameters_?json_?schema|response_?(?:json_?)?schema"
+    r"|schema depth|too many states|should be non-empty for object|only allowed for string"
+    r"|set alongside unsupported fields|unknown name \"(?:\$\w+|\w+of|not|const|\w+items|\w*properties|exclusive\w+)\""
+    r"|(?:schema|parameters).{0,80}(?:unknown name|cannot find field|unsupported|not supported|too \w+)"
+).search
+_STEPS = {Target.JSON_SCHEMA: Target.OPENAPI, Target.OPENAPI: Target.ANTIGRAVITY}
+_NOT_SCHEMA = re.compile(r"function_?declarations?\[\d+\]\.name|invalid function name|duplicate function").search
+_SPELLINGS = {
+    "maxOutputTokens": r"max[_ ]?(?:output[_ ]?)?tokens",
+    "topK": r"top[_ -]?k",
+    "topP": r"top[_ -]?p",
+}
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_MOST_LEARNED = 512
+
+
+@dataclass(slots=True)
+class RepairState:
+    """What was already tried for one request, and the schema form that its upstream starts with."""
+
+    target: Target = Target.JSON_SCHEMA
+    done: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """A changed call, what was changed, and what to remember of it."""
+
+    call: Call
+    note: str
+    learn: Lesson | None = None
+
+
+def repair(call: Call, fault: Fault, state: RepairState) -> Repair | None:
+    """The call changed so that ``fault`` may not come again, or None when nothing of ours is to blame."""
+    if fault.kind is not Kind.INVALID_REQUEST and fault.retry is not Retry.REPAIRED:
+        return None
+    text = f"{fault.message} {fault.reason or ''}".lower()
+    if _SIGNATURE(text):
+        return _once(state, "signatures", _without_signatures(call, missing=bool(_MISSING(text))))
+    made = _without_defaults(call, text, state)
+    if made is None and _THINKING(text):
+        made = _once(state, "thinking", _without_thinking(call))
+    if made is None and _SCHEMA(text) and not _NOT_SCHEMA(text):
+        made = _simpler_schema(call, state)
+    return made
+
+
+def _once(state: RepairState, kind: str, made: Repair | None) -> Repair | None:
+    if made is None or kind in state.done:
+        return None
+    state.done.add(kind)
+    return made
+
+
+# -- signatures --------------------------------------------------------------------------------------------------
+
+
+def _without_signatures(call: Call, *, missing: bool) -> Repair | None:
+    """Without the signatures that came back; where the family demands some, with Google's escape value in their place.
+
+    Claude takes no escape value: its thoughts go altogether, and with them the wish to think, for a turn of calls that
+    does not begin with a signed thought is refused.
+    """
+    contents = call.request.get("contents") or []
+    if call.profile.family == "claude":
+        return _without_thoughts(call, contents)
+    # A model that no table knows is only given the escape value after it said itself that a signature is missing.
+    escape = call.profile.signatures == "strict" or (missing and not call.profile.known)
+    start = current_turn(contents)
+    made = [_resigned(content, escape=escape and index >= start) for index, content in enumerate(contents)]
+    kept = [content for content in made if content["parts"]]
+    if kept == contents:
+        return None
+    note = "signatures:escaped" if escape else "signatures:dropped"
+    return Repair(_with(call, note, contents=kept), note)
+
+
+def _resigned(content: Content, *, escape: bool) -> Content:
+    parts = parts_of(content)
+    wanted = escape and content.get("role") == "model"
+    if not wanted and not any("thoughtSignature" in part for part in parts):
+        return content
+    made: list[Part] = []
+    for part in parts:
+        first = wanted and "functionCall" in part
+        if first:
+            wanted = False
+        if "thoughtSignature" in part:
+            part = _unsigned(part)  # noqa: PLW2901
+            if part.get("text") == "" and len(part) == 1 + ("thought" in part):
+                continue  # it was there for its signature alone
+        made.append({**part, "thoughtSignature": ESCAPE} if first else part)
+    return {**content, "parts": made}
+
+
+def _unsigned(part: Part) -> Part:
+    return cast("Part", {key: value for key, value in part.items() if key != "thoughtSignature"})
+
+
+def _without_thoughts(call: Call, contents: list[Content]) -> Repair | None:
+    made: list[Content] = []
+    for content in contents:
+        parts = [part for part in parts_of(content) if not part.get("thought")]
+        bare = [_unsigned(part) for part in parts]
+        bare = [part for part in bare if part != {"text": ""}]
+        if bare:
+            made.append({**content, "parts": bare})
+    config = call.request.get("generationConfig") or {}
+    if made == contents and "thinkingConfig" not in config:
+        return None
+    call = _with(call, "thinking:off", contents=made)
+    return Repair(_configured(call, _less(config, "thinkingConfig")), "thinking:off")
+
+
+def has_escapes(call: Call) -> bool:
+    """Whether an escape value stands in for a signature somewhere (a loss of quality worth counting)."""
+    return any(
+        is_escape(part.get("thoughtSignature"))
+        for content in call.request.get("contents") or []
+        for part in parts_of(content)
+    )
+
+
+# -- generationConfig --------------------------------------------------------------------------------------------
+
+
+def _without_defaults(call: Call, text: str, state: RepairState) -> Repair | None:
+    """Without one value that was our default and that the refusal names; the client's own words are never dropped."""
+    config = call.request.get("generationConfig") or {}
+    named = [key for key in config if key in call.defaulted and key not in state.done and _names(text, key)]
+    if not named:
+        return None
+    # "temperature and top_p cannot both be specified": one of the two is enough, and temperature says more.
+    key = next((name for name in named if name != "temperature"), named[0])
+    state.done.add(key)
+    return Repair(_dropped(call, key), f"{key}:default dropped", ("drop", key))
+
+
+def _names(text: str, key: str) -> bool:
+    pattern = _SPELLINGS.get(key) or _HUMP.sub("[_ ]?", key).lower()
+    return re.search(rf"(?<![a-z0-9]){pattern}(?![a-z0-9])", text) is not None
+
+
+def _dropped(call: Call, key: str) -> Call:
+    config = call.request.get("generationConfig") or {}
+    call = _configured(call, _less(config, key), f"{key}:default dropped")
+    return replace(call, defaulted=call.defaulted - {key})
+
+
+def _without_thinking(call: Call) -> Repair | None:
+    config = call.request.get("generationConfig") or {}
+    if "thinkingConfig" not in config:
+        return None
+    note = "thinkingConfig:dropped"
+    return Repair(_configured(call, _less(config, "thinkingConfig"), note), note)
+
+
+# -- schemas -----------------------------------------------------------------------------------------------------
+
+
+def _simpler_schema(call: Call, state: RepairState) -> Repair | None:
+    """The next simpler schema form, A to B to C, each step once; None where the call holds no schema."""
+    now = Target(call.schema_target) if call.schema_target is not None else state.target
+    target = _STEPS.get(now)
+    if target is None or target in state.done or not _has_schema(call.request):
+        return None
+    state.done.add(target)
+    state.target = target
+    note = f"schema:{target.value}"
+    return Repair(replace(_with(call, note), schema_target=target.value), note, ("target", target))
+
+
+def _has_schema(request: GenerateContentRequest) -> bool:
+    config = request.get("generationConfig") or {}
+    if "responseJsonSchema" in config:
+        return True
+    return any(
+        "parametersJsonSchema" in declaration
+        for tool in request.get("tools") or []
+        for declaration in tool.get("functionDeclarations") or []
+    )
+
+
+# -- helpers -----------------------------------------------------------------------------------------------------
+
+
+def _less(config: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name != key}
+
+
+def _configured(call: Call, config: dict[str, Any], *notes: str) -> Call:
+    request: GenerateContentRequest = {**call.request, "generationConfig": config}
+    if not config:
+        request = cast("GenerateContentRequest", _less(dict(request), "generationConfig"))
+    return call.with_request(request, *notes)
+
+
+def _with(call: Call, note: str, *, contents: list[Content] | None = None) -> Call:
+    request = call.request if contents is None else {**call.request, "contents": contents}
+    return call.with_request(request, note)
+
+
+# -- memory ------------------------------------------------------------------------------------------------------
+
+
+class Learned:
+    """What refusals taught, by upstream and model; bounded, what was not used for longest goes first."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[tuple[str, str], dict[str, Lesson]] = OrderedDict()
+
+    def note(self, upstream: str, model: str, lesson: Lesson) -> None:
+        """Remember one lesson; a schema form replaces the one before."""
+        lessons = self._held.setdefault((upstream, model), {})
+        lessons["target" if lesson[0] == "target" else f"drop {lesson[1]}"] = lesson
+        self._held.move_to_end((upstream, model))
+        while len(self._held) > _MOST_LEARNED:
+            self._held.popitem(last=False)
+
+    def lessons(self, upstream: str, model: str) -> tuple[Lesson, ...]:
+        """Everything known about a model on an upstream."""
+        found = self._held.get((upstream, model))
+        if found is None:
+            return ()
+        self._held.move_to_end((upstream, model))
+        return tuple(found.values())
+
+
+def apply_learned(call: Call, learned: Learned, upstream: str) -> Call:
+    """The call without what the upstream is known to refuse for this model: our own defaults and schema forms only."""
+    for lesson in learned.lessons(upstream, call.model):
+        if lesson[0] == "target":
+            call = replace(call, schema_target=lesson[1].value)
+        elif lesson[1] in call.defaulted:
+            call = _dropped(call, lesson[1])
+    return call
