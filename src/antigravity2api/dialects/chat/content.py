@@ -1,0 +1,303 @@
+"""Message content → parts: text, pictures, sound, files; and the images of earlier answers found again in Markdown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from antigravity2api.dialects.base import Toolbox
+from antigravity2api.dialects.chat import fields
+from antigravity2api.errors import Fault, invalid
+from antigravity2api.gemini import media
+from antigravity2api.gemini.jsontext import loads_client
+from antigravity2api.gemini.models import ModelProfile
+from antigravity2api.gemini.parts import MarkdownImage, markdown_pieces, shelf_path
+from antigravity2api.gemini.types import Part
+
+_TEXT = frozenset({"text", "input_text", "output_text"})
+_THOUGHTS = frozenset({"thinking", "redacted_thinking", "reasoning"})
+_USER_TYPES = "'text', 'image_url', 'input_audio', 'file' and 'video_url'"
+
+
+class Reader:
+    """Reads the content of one request's messages. Nothing is dropped unseen: what is no known part is refused."""
+
+    __slots__ = ("_applied", "_box", "_profile")
+
+    def __init__(self, profile: ModelProfile, box: Toolbox, applied: list[str]) -> None:
+        self._profile = profile
+        self._box = box
+        self._applied = applied
+
+    def parts(self, content: Any, path: str) -> list[Part]:
+        """A user's content."""
+        if content is None:
+            return []
+        if isinstance(content, str):
+            return [{"text": content}] if content else []
+        if not isinstance(content, list):
+            raise fields.wrong_type(path, "a string or an array of parts", content)
+        made: list[Part] = []
+        for index, item in enumerate(content):
+            where = f"{path}[{index}]"
+            part = fields.item(item, where)
+            kind = part.get("type")
+            if kind == "text":
+                text = part.get("text")
+                if not isinstance(text, str):
+                    text = _text_of(part, where)
+                if text:
+                    made.append({"text": text})
+            else:
+                found = self._part(part, kind, where)
+                if found is not None:
+                    made.append(found)
+        return made
+
+    def _part(self, part: dict[str, Any], kind: Any, path: str) -> Part | None:
+        match kind:
+            case "input_text" | "output_text":
+                text = _text_of(part, path)
+                return {"text": text} if text else None
+            case "image_url" | "input_image":
+                return self._image_url(part, path)
+            case "image":
+                return self._image(part, path)
+            case "input_audio":
+                return self._audio(part, path)
+            case "file" | "input_file":
+                return self._file(part, path)
+            case "document":
+                return self._document(part, path)
+            case "video_url" | "input_video":
+                return self._video(part, path)
+            case None:
+                raise fields.missing(f"{path}.type", f"Supported values are: {_USER_TYPES}.")
+            case _:
+                fields.text(part, "type", path)
+                raise fields.one_of(f"{path}.type", kind, _USER_TYPES)
+
+    def texts(self, content: Any, path: str) -> list[str]:
+        """The text of a system message."""
+        if content is None:
+            return []
+        if isinstance(content, str):
+            return [content]
+        found = []
+        for index, item in enumerate(_parts_list(content, path)):
+            where = f"{path}[{index}]"
+            part = fields.item(item, where)
+            kind = fields.text(part, "type", where)
+            if kind is None:
+                raise fields.missing(f"{where}.type", "System messages take 'text' parts.")
+            if kind not in _TEXT:
+                raise fields.one_of(f"{where}.type", kind, "'text' (a system message takes nothing else)")
+            found.append(_text_of(part, where))
+        return found
+
+    def assistant(self, message: dict[str, Any], path: str) -> list[Part]:
+        """What an assistant said, with the images of its answer in their places."""
+        content = message.get("content")
+        made: list[Part] = []
+        if isinstance(content, str):
+            self._said(content, made)
+        elif content is not None:
+            for index, item in enumerate(_parts_list(content, f"{path}.content")):
+                where = f"{path}.content[{index}]"
+                self._assistant_part(fields.item(item, where), where, made)
+        refusal = fields.text(message, "refusal", path)
+        if refusal and not made:
+            made.append({"text": refusal})
+        if message.get("images") is not None and not any("inlineData" in part for part in made):
+            for index, item in enumerate(fields.array(message, "images", path) or ()):
+                where = f"{path}.images[{index}]"
+                made.append(self._image_url(fields.item(item, where), where))
+        if message.get("audio") is not None:
+            self._spoken(message, path, made)
+        return made
+
+    def _assistant_part(self, part: dict[str, Any], path: str, made: list[Part]) -> None:
+        kind = part.get("type")
+        if kind == "refusal":
+            refusal = fields.text(part, "refusal", path)
+            if refusal:
+                made.append({"text": refusal})
+        elif isinstance(kind, str) and kind in _TEXT:
+            self._said(_text_of(part, path), made)
+        elif isinstance(kind, str) and kind in _THOUGHTS:
+            self._applied.append(f"{path}:thoughts are not sent back")
+        else:
+            found = self._part(part, kind, path)
+            if found is not None:
+                made.append(found)
+
+    def _said(self, text: str, made: list[Part]) -> None:
+        if "![" in text:
+            made.extend(
+                {"text": piece} if isinstance(piece, str) else self._own_image(piece) for piece in markdown_pieces(text)
+            )
+        elif text:
+            made.append({"text": text})
+
+    def _own_image(self, image: MarkdownImage) -> Part:
+        """An image of an earlier answer, as the part it was; text where it is no longer there or cannot be read."""
+        if image.path is None:
+            try:
+                return media.image_from_base64(image.data, "messages")
+            except Fault:
+                return {"text": f"![{image.alt}](data:{image.mime_type};base64,{image.data})"}
+        stored = self._box.images.get(image.path)
+        if stored is None:
+            return {"text": f"![{image.alt}]({image.path})"}
+        part: Part = {"inlineData": {"mimeType": stored.mime_type, "data": stored.data}}
+        if stored.signature and (self._profile.image_output or not self._profile.known):
+            part["thoughtSignature"] = stored.signature
+        return part
+
+    def _spoken(self, message: dict[str, Any], path: str, made: list[Part]) -> None:
+        """An earlier spoken answer: its transcript where the client kept one."""
+        audio = fields.mapping(message, "audio", path) or {}
+        transcript = fields.text(audio, "transcript", f"{path}.audio")
+        if made:
+            return
+        if transcript:
+            made.append({"text": transcript})
+        else:
+            self._applied.append(f"{path}.audio:dropped")
+
+    def result(self, content: Any, path: str) -> tuple[str, list[Part]]:
+        """A tool's result: its text and whatever else it holds."""
+        if content is None:
+            return "", []
+        if isinstance(content, str):
+            return content, []
+        texts: list[str] = []
+        media: list[Part] = []
+        for part in self.parts(content, path):
+            if "text" in part:
+                texts.append(part["text"])
+            else:
+                media.append(part)
+        return "\n".join(texts), media
+
+    # -- media -----------------------------------------------------------------------------------------------------
+
+    def _image_url(self, part: dict[str, Any], path: str) -> Part:
+        value = part.get("image_url")
+        where = f"{path}.image_url"
+        detail = fields.text(part, "detail", path)
+        if isinstance(value, dict):
+            detail = fields.text(value, "detail", where) or detail
+            value, where = value.get("url"), f"{where}.url"
+        if not value:
+            raise fields.missing(where, "Give the image as a data URL: data:image/png;base64,…")
+        if not isinstance(value, str):
+            raise fields.wrong_type(where, "a string", value)
+        return self._picture(value, where, low=detail == "low")
+
+    def _picture(self, url: str, path: str, *, low: bool = False) -> Part:
+        """An image by data URL, or by the link that we gave out for one of our own."""
+        path_of_ours = shelf_path(url)
+        stored = self._box.images.get(path_of_ours) if path_of_ours is not None else None
+        if stored is not None:
+            return {"inlineData": {"mimeType": stored.mime_type, "data": stored.data}}
+        return media.image_part(url, path, low_detail=low and self._profile.media_resolution)
+
+    def _image(self, part: dict[str, Any], path: str) -> Part:
+        """Anthropic's image (``source``) and MCP's (``data`` and ``mimeType``)."""
+        source = fields.mapping(part, "source", path)
+        if source is None:
+            if "data" in part:
+                return media.image_from_base64(part["data"], f"{path}.data")
+            return self._image_url({"image_url": part.get("image_url", part.get("image"))}, path)
+        where = f"{path}.source"
+        kind = fields.text(source, "type", where)
+        if kind == "url":
+            return self._picture(fields.required_text(source, "url", where), f"{where}.url")
+        if kind not in (None, "base64"):
+            raise fields.one_of(f"{where}.type", kind, "'base64' and 'url'")
+        return media.image_from_base64(fields.required_text(source, "data", where), f"{where}.data")
+
+    def _audio(self, part: dict[str, Any], path: str) -> Part:
+        audio = fields.mapping(part, "input_audio", path)
+        where = path if audio is None else f"{path}.input_audio"
+        audio = part if audio is None else audio
+        data = fields.required_text(audio, "data", where)
+        return media.audio_part(data, fields.text(audio, "format", where), f"{where}.data")
+
+    def _file(self, part: dict[str, Any], path: str) -> Part:
+        nested = fields.mapping(part, "file", path)
+        where = path if nested is None else f"{path}.file"
+        file = part if nested is None else nested
+        name = fields.text(file, "filename", where)
+        for key in ("file_data", "file_url"):
+            data = fields.text(file, key, where)
+            if data is not None:
+                return media.file_part(data, name, f"{where}.{key}")
+        if fields.text(file, "file_id", where) is not None:
+            raise invalid(
+                "This gateway keeps no uploaded files; send the file itself in 'file_data' (a data URL or base64).",
+                f"{where}.file_id",
+            )
+        raise fields.missing(f"{where}.file_data", "Give the file as a data URL or base64.")
+
+    def _document(self, part: dict[str, Any], path: str) -> Part:
+        """Anthropic's document: base64 or plain text."""
+        source = fields.mapping(part, "source", path)
+        where = f"{path}.source"
+        if source is None:
+            raise fields.missing(where)
+        kind = fields.text(source, "type", where)
+        if kind == "text":
+            return {"text": fields.required_text(source, "data", where)}
+        if kind == "url":
+            return media.file_part(fields.required_text(source, "url", where), None, f"{where}.url")
+        if kind not in (None, "base64"):
+            raise fields.one_of(f"{where}.type", kind, "'base64', 'text' and 'url'")
+        data = fields.required_text(source, "data", where)
+        title = fields.text(part, "title", path)
+        declared = fields.text(source, "media_type", where)
+        return media.file_part(data, title, f"{where}.data", mime_type=declared)
+
+    def _video(self, part: dict[str, Any], path: str) -> Part:
+        value = part.get("video_url")
+        where = f"{path}.video_url"
+        if isinstance(value, dict):
+            value, where = value.get("url"), f"{where}.url"
+        if value is None:
+            raise fields.missing(where, "Give the video as a data URL: data:video/mp4;base64,…")
+        return media.video_part(value, where)
+
+
+def _parts_list(content: Any, path: str) -> list[Any]:
+    if isinstance(content, list):
+        return content
+    raise fields.wrong_type(path, "a string or an array of parts", content)
+
+
+def _text_of(part: dict[str, Any], path: str) -> str:
+    text = fields.text(part, "text", path)
+    if text is None:
+        raise fields.missing(f"{path}.text")
+    return text
+
+
+def inner_object(text: str) -> dict[str, Any] | None:
+    """The JSON object that a string holds, within a body's limits; None when it holds something else."""
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        found = loads_client(text.encode("utf-8", "replace"))
+    except Fault:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def inner_value(text: str) -> Any:
+    """Any other JSON that a string holds; None when it holds none."""
+    try:
+        orjson.loads(text)
+        return loads_client(b'{"value":%b}' % text.encode("utf-8", "replace"))["value"]
+    except (ValueError, Fault):
+        return None

@@ -1,0 +1,377 @@
+"""Messages of Chat Completions → Gemini's contents: turns, their legal order, tool results and thought signatures.
+
+Two passes. The first walks the client's messages into turns and pairs every tool result with its call; the second
+writes contents, each turn of calls followed at once by its results, as Google demands.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from antigravity2api.dialects.base import Origin, Toolbox
+from antigravity2api.dialects.chat import fields
+from antigravity2api.dialects.chat.content import Reader, inner_object, inner_value
+from antigravity2api.dialects.chat.signing import Signer
+from antigravity2api.dialects.chat.tools import Names
+from antigravity2api.errors import invalid
+from antigravity2api.gemini.models import ModelProfile
+from antigravity2api.gemini.parts import current_turn
+from antigravity2api.gemini.signature import ESCAPE
+from antigravity2api.gemini.types import Content, Part
+
+_ROLES = "'system', 'developer', 'user', 'assistant', 'tool' and 'function'"
+_NO_RESULT = {"error": "no result was returned for this call"}
+_CONTINUE = "Continue exactly where the text above stops."
+_NAMELESS = "unknown_tool"
+
+
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """One tool call of the history and, once found, its result."""
+
+    id: str
+    client: str
+    name: str
+    turn: _Turn
+    answer: dict[str, Any] | None = None
+    media: list[Part] = field(default_factory=list)
+    sent_id: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Turn:
+    """Neighbouring messages of one Gemini role."""
+
+    model: bool
+    parts: list[Part]
+    calls: list[_Asked] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class History:
+    """The messages in Gemini's terms."""
+
+    system: list[Part]
+    contents: list[Content]
+
+
+def read_messages(
+    messages: list[Any], profile: ModelProfile, origin: Origin, box: Toolbox, names: Names, applied: list[str]
+) -> History:
+    """All messages as legal contents. Notes join ``applied``; raises ``Fault`` with the path of what is wrong."""
+    walk = _Walk(profile, origin, box, names, applied)
+    for index, message in enumerate(messages):
+        walk.read(message, f"messages[{index}]")
+    return walk.finish()
+
+
+class _Waiting:
+    """Unanswered calls under one kind of key, in groups of one turn each; each call is taken once."""
+
+    __slots__ = ("_groups",)
+
+    def __init__(self) -> None:
+        self._groups: dict[str | None, list[deque[_Asked]]] = {}
+
+    def put(self, key: str | None, asked: _Asked) -> None:
+        groups = self._groups.setdefault(key, [])
+        if groups and groups[-1][0].turn is asked.turn:
+            groups[-1].append(asked)
+        else:
+            groups.append(deque((asked,)))
+
+    def take(self, key: str | None) -> _Asked | None:
+        """The first unanswered call of the latest turn that has one."""
+        groups = self._groups.get(key)
+        while groups:
+            asked = groups[-1].popleft()
+            if not groups[-1]:
+                groups.pop()
+            if asked.answer is None:
+                return asked
+        return None
+
+
+class _Walk:
+    """The first pass. Invariant: a turn with calls is never extended, so its results can follow it at once."""
+
+    def __init__(self, profile: ModelProfile, origin: Origin, box: Toolbox, names: Names, applied: list[str]) -> None:
+        self.profile = profile
+        self.settings = box.settings
+        self.names = names
+        self.applied = applied
+        self.reader = Reader(profile, box, applied)
+        self.signer = Signer(profile, origin, box)
+        self.system: list[Part] = []
+        self.turns: list[_Turn] = []
+        self.by_id = _Waiting()
+        self.by_name = _Waiting()
+        self.ids: dict[str, int] = {}
+        self.leading = True
+
+    def read(self, message: Any, path: str) -> None:
+        """Take in one message."""
+        if not isinstance(message, dict):
+            raise fields.wrong_type(path, "an object", message)
+        role = message.get("role")
+        if role == "user":
+            self.leading = False
+            content = message.get("content")
+            if isinstance(content, str):
+                self._user([{"text": content}] if content else [])
+            else:
+                self._user(self.reader.parts(content, f"{path}.content"))
+            return
+        if role in ("system", "developer"):
+            self._system(message, path)
+            return
+        self.leading = False
+        if role == "assistant":
+            self._assistant(message, path)
+        elif role == "tool":
+            self._tool(message, path)
+        elif role == "function":
+            self._function(message, path)
+        else:
+            fields.text(message, "role", path)
+            if role is None:
+                raise fields.missing(f"{path}.role", f"Supported values are: {_ROLES}.")
+            raise fields.one_of(f"{path}.role", role, _ROLES)
+
+    def _user(self, parts: list[Part]) -> None:
+        if not parts:
+            return
+        if self.turns and not self.turns[-1].model:
+            self.turns[-1].parts.extend(parts)
+        else:
+            self.turns.append(_Turn(False, parts))
+
+    def _system(self, message: dict[str, Any], path: str) -> None:
+        parts = self.reader.texts(message.get("content"), f"{path}.content")
+        if self.leading or self.settings.mid_system == "hoist":
+            self.system.extend({"text": text} for text in parts if text)
+        elif any(parts):
+            joined = "\n".join(text for text in parts if text)
+            self._user([{"text": f"<system>\n{joined}\n</system>"}])
+
+    def _assistant(self, message: dict[str, Any], path: str) -> None:
+        parts = self.reader.assistant(message, path)
+        calls = fields.array(message, "tool_calls", path) or []
+        legacy = fields.mapping(message, "function_call", path)
+        details = self.signer.details(message, path)
+        signature = self.signer.from_client(message, path) or (None if calls or legacy else details.get(""))
+        if signature:
+            _sign_text(parts, signature)
+        if not calls and not legacy:
+            self._model(parts)
+            return
+        turn = self._model(parts)
+        for position, call in enumerate(calls):
+            where = f"{path}.tool_calls[{position}]"
+            self._call(fields.item(call, where), where, position, turn, details)
+        if legacy is not None and not calls:
+            self._call({"type": "function", "function": legacy}, path, 0, turn, details, "function_call")
+
+    def _model(self, parts: list[Part]) -> _Turn:
+        if self.turns and self.turns[-1].model and not self.turns[-1].calls:
+            self.turns[-1].parts.extend(parts)
+            return self.turns[-1]
+        turn = _Turn(True, parts)
+        self.turns.append(turn)
+        return turn
+
+    def _call(
+        self,
+        call: dict[str, Any],
+        path: str,
+        position: int,
+        turn: _Turn,
+        details: Mapping[str, str],
+        key: str | None = None,
+    ) -> None:
+        kind = fields.text(call, "type", path) or ("custom" if "custom" in call else "function")
+        if kind not in ("function", "custom"):
+            raise fields.one_of(f"{path}.type", kind, "'function' and 'custom'")
+        where = f"{path}.{key or kind}"
+        body = fields.mapping(call, kind, path)
+        if body is None:
+            raise fields.missing(where)
+        client = fields.required_text(body, "name", where)
+        if kind == "custom":
+            args: dict[str, Any] = {"input": fields.text(body, "input", where) or ""}
+        else:
+            args = _arguments(body.get("arguments"), f"{where}.arguments")
+        identity = fields.text(call, "id", path) or ""
+        name = self.names.upstream(client)
+        part: Part = {"functionCall": {"name": name, "args": args}}
+        asked = _Asked(identity, client, name, turn)
+        if self.profile.call_ids:
+            asked.sent_id = self._unique(identity)
+            part["functionCall"]["id"] = asked.sent_id
+        signature = self.signer.for_call(call, body, path, identity, name, args, position, details)
+        if signature:
+            part["thoughtSignature"] = signature
+        turn.parts.append(part)
+        turn.calls.append(asked)
+        if identity:
+            self.by_id.put(identity, asked)
+        self.by_name.put(client, asked)
+        self.by_name.put(None, asked)
+
+    def _unique(self, identity: str) -> str:
+        """The client's id, made one of its kind: histories repeat ``call_0``, and some send none."""
+        wanted = identity or "call"
+        count = self.ids.get(wanted, 0)
+        found = wanted if not count else f"{wanted}_{count + 1}"
+        while found in self.ids:
+            count += 1
+            found = f"{wanted}_{count + 1}"
+        self.ids[wanted] = count + 1
+        self.ids.setdefault(found, 1)
+        return found
+
+    def _tool(self, message: dict[str, Any], path: str) -> None:
+        identity = fields.text(message, "tool_call_id", path)
+        name = fields.text(message, "name", path)
+        text, media = self.reader.result(message.get("content"), f"{path}.content")
+        asked = self.by_id.take(identity) if identity else self.by_name.take(name)
+        if asked is None and not identity and not name:
+            raise fields.missing(f"{path}.tool_call_id", "It names the call that this message answers.")
+        self._answer(asked, name or identity or _NAMELESS, text, media)
+
+    def _function(self, message: dict[str, Any], path: str) -> None:
+        name = fields.required_text(message, "name", path)
+        text, media = self.reader.result(message.get("content"), f"{path}.content")
+        self._answer(self.by_name.take(name), name, text, media)
+
+    def _answer(self, asked: _Asked | None, label: str, text: str, media: list[Part]) -> None:
+        if asked is None:
+            self._user([{"text": f"[result of {label}] {text}"}, *media])
+            return
+        asked.answer = _response(text)
+        asked.media = media
+
+    def finish(self) -> History:
+        """The second pass: contents in legal order."""
+        turns = [turn for turn in self.turns if turn.parts]
+        if turns and turns[-1].model and not turns[-1].calls:
+            _trim(turns[-1])
+            if not turns[-1].parts:
+                turns.pop()
+        system = self.system
+        if not turns:
+            if not system:
+                raise invalid("'messages' holds nothing to answer: every message is empty.", "messages")
+            turns, system = [_Turn(False, list(system))], []
+        if system and not self.profile.system:
+            turns.insert(0, _Turn(False, list(system)))
+            system = []
+        contents = self._contents(turns)
+        if contents[0]["role"] == "model":
+            contents.insert(0, {"role": "user", "parts": [{"text": self.settings.filler}]})
+        if contents[-1]["role"] == "model" and not self.profile.prefill:
+            contents.append({"role": "user", "parts": [{"text": _CONTINUE}]})
+        if self.profile.signatures == "strict":
+            escape(contents)
+        return History(system=system, contents=contents)
+
+    def _contents(self, turns: list[_Turn]) -> list[Content]:
+        contents: list[Content] = []
+        open_user: list[Part] | None = None
+        for turn in turns:
+            if turn.model:
+                contents.append({"role": "model", "parts": turn.parts})
+                open_user = None
+            elif open_user is not None:
+                open_user.extend(turn.parts)
+            else:
+                open_user = turn.parts
+                contents.append({"role": "user", "parts": open_user})
+            if turn.calls:
+                answers, media = self._answers(turn)
+                contents.append({"role": "user", "parts": answers})
+                if media:
+                    open_user = media
+                    contents.append({"role": "user", "parts": media})
+        return contents
+
+    def _answers(self, turn: _Turn) -> tuple[list[Part], list[Part]]:
+        """The results of one turn of calls in call order, and the media that must stand outside of them."""
+        answers: list[Part] = []
+        outside: list[Part] = []
+        for asked in turn.calls:
+            response: dict[str, Any] = {"name": asked.name, "response": asked.answer or _NO_RESULT}
+            if asked.answer is not None:
+                response["response"] = asked.answer
+            if asked.sent_id is not None:
+                response["id"] = asked.sent_id
+            if asked.media and self.profile.multimodal_tool_results:
+                response["parts"] = asked.media
+            elif asked.media:
+                for part in asked.media:
+                    outside += ({"text": f"[{_noun(part)} from tool {asked.client}]"}, part)
+            answers.append({"functionResponse": response})  # type: ignore[typeddict-item]  # built key by key above
+        return answers, outside
+
+
+def _trim(turn: _Turn) -> None:
+    """A prefill must not end in white space; what a model signed stays as it is."""
+    while turn.parts:
+        part = turn.parts[-1]
+        if "text" not in part or "thoughtSignature" in part:
+            return
+        text = part["text"].rstrip()
+        if text:
+            part["text"] = text
+            return
+        turn.parts.pop()
+
+
+def _sign_text(parts: list[Part], signature: str) -> None:
+    """Put a text signature on the last text part, or on an empty one where the text did not come back."""
+    for part in reversed(parts):
+        if "text" in part:
+            part["thoughtSignature"] = signature
+            return
+    parts.append({"text": "", "thoughtSignature": signature})
+
+
+def _arguments(value: Any, path: str) -> dict[str, Any]:
+    """A call's arguments as an object: histories are repaired, not refused."""
+    if value is None or isinstance(value, dict):
+        return value or {}
+    if not isinstance(value, str):
+        raise fields.wrong_type(path, "a string of JSON", value)
+    found = inner_object(value)
+    if found is not None:
+        return found
+    bare = value.strip()
+    if not bare or bare == "null":
+        return {}
+    other = inner_value(bare)
+    return {"_raw": value} if other is None else {"value": other}
+
+
+def _response(text: str) -> dict[str, Any]:
+    """A tool's result as the object that Google wants."""
+    found = inner_object(text)
+    return {"output": text} if found is None else found
+
+
+def _noun(part: Part) -> str:
+    mime = part.get("inlineData", part.get("fileData", {})).get("mimeType", "")
+    return mime.partition("/")[0] if mime.startswith(("image/", "audio/", "video/")) else "file"
+
+
+def escape(contents: list[Content]) -> None:
+    """Google's documented escape value on each step of the current turn whose first call has no signature.
+
+    Earlier turns are not checked there.
+    """
+    for content in contents[current_turn(contents) :]:
+        first = next((part for part in content["parts"] if "functionCall" in part), None)
+        if first is not None:
+            first.setdefault("thoughtSignature", ESCAPE)

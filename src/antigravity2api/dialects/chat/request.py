@@ -1,0 +1,133 @@
+"""A Chat Completions body → ``Call``. Pure: the same body, origin and toolbox give the same call."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+from antigravity2api.dialects.base import Origin, Toolbox
+from antigravity2api.dialects.chat import fields
+from antigravity2api.dialects.chat.messages import History, read_messages
+from antigravity2api.dialects.chat.notes import ChatNotes
+from antigravity2api.dialects.chat.params import Generation, read_generation
+from antigravity2api.dialects.chat.tools import ToolPlan, read_tools
+from antigravity2api.errors import invalid
+from antigravity2api.gemini.call import Call
+from antigravity2api.gemini.jsontext import loads_client
+from antigravity2api.gemini.types import GenerateContentRequest, Part
+
+
+def parse_chat(body: bytes | bytearray, origin: Origin, box: Toolbox) -> Call:
+    """The client's JSON body as a ``Call``. Raises ``Fault`` with the path of the field at fault."""
+    data = loads_client(body)
+    asked = _asked_model(data, origin)
+    model = box.models.resolve(asked)
+    profile = box.models.profile(model)
+    stream = fields.boolean(data, "stream") or False
+    include_usage = _include_usage(data)
+    affinity = _affinity(data)
+    messages = fields.array(data, "messages")
+    if messages is None:
+        raise fields.missing("messages")
+    if not messages:
+        raise invalid("Invalid 'messages': empty array. Expected at least one message.", "messages", "empty_array")
+    applied: list[str] = []
+    tools = read_tools(data, profile, applied)
+    made = read_generation(data, profile, box.settings, tools, applied)
+    history = read_messages(messages, profile, origin, box, tools.names, applied)
+    return Call(
+        dialect="chat",
+        operation="chat",
+        asked_model=asked,
+        model=model,
+        profile=profile,
+        request=_request(history, made, tools, box),
+        stream=stream,
+        options=_notes(made, tools, include_usage=include_usage),
+        defaulted=frozenset(made.defaulted),
+        applied=tuple(applied),
+        copies=made.copies,
+        affinity=affinity,
+        session=_session(history),
+    )
+
+
+def _asked_model(data: dict[str, Any], origin: Origin) -> str:
+    """The body's model, or the one that an old SDK puts into the path."""
+    model = fields.text(data, "model")
+    if model is None:
+        model = origin.engine
+    if not model:
+        raise fields.missing("model", "GET /v1/models lists the names that can be used.")
+    return model
+
+
+def _include_usage(data: dict[str, Any]) -> bool:
+    options = fields.mapping(data, "stream_options")
+    if not options:
+        return False
+    return fields.boolean(options, "include_usage", "stream_options") or False
+
+
+def _affinity(data: dict[str, Any]) -> str | None:
+    """What the client says about which conversation or user this is."""
+    found = None
+    for key in ("safety_identifier", "user", "prompt_cache_key"):
+        found = fields.text(data, key) or found
+    return found
+
+
+def _request(history: History, made: Generation, tools: ToolPlan, box: Toolbox) -> GenerateContentRequest:
+    request: GenerateContentRequest = {"contents": history.contents, "generationConfig": made.config}
+    system = history.system
+    operator = box.settings.system_instruction
+    if operator and not made.cached_content:  # Google takes no system instruction beside cached content
+        system = [{"text": operator}, *system]
+    if made.instruction:
+        system = [*system, {"text": made.instruction}]
+    if system:
+        request["systemInstruction"] = {"parts": system}
+    if tools.tools:
+        request["tools"] = tools.tools
+    if tools.config:
+        request["toolConfig"] = tools.config
+    if made.cached_content:
+        request["cachedContent"] = made.cached_content
+    if made.service_tier:
+        request["serviceTier"] = made.service_tier
+    return request
+
+
+def _notes(made: Generation, tools: ToolPlan, *, include_usage: bool) -> ChatNotes:
+    return ChatNotes(
+        include_usage=include_usage,
+        legacy_functions=tools.legacy,
+        names=tools.names.back,
+        declared=tools.declared,
+        custom_tools=tools.custom,
+        schemas=tools.schemas,
+        single_call=tools.single,
+        strip_fence=made.instruction is not None,
+        hide_reasoning=made.hide_reasoning,
+        audio=made.audio,
+        service_tier=made.echoed_tier,
+        candidates=made.candidates,
+        modalities=made.modalities,
+    )
+
+
+def _session(history: History) -> str:
+    """A name that every turn of one conversation shares: its system text and its first user text."""
+    digest = hashlib.blake2b(digest_size=16)
+    for text in _texts(history.system):
+        digest.update(text.encode("utf-8", "surrogatepass"))
+        digest.update(b"\0")
+    for text in _texts(history.contents[0]["parts"]):
+        digest.update(text.encode("utf-8", "surrogatepass"))
+        break
+    return digest.hexdigest()
+
+
+def _texts(parts: Iterable[Part]) -> Iterable[str]:
+    return (part["text"] for part in parts if "text" in part)
