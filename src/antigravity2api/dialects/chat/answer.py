@@ -84,7 +84,7 @@ class Choice:
 
     __slots__ = (
         "_audio",
-        "_audio_id",
+        "_audio_type",
         "_calls",
         "_done_calls",
         "_grounding",
@@ -95,6 +95,7 @@ class Choice:
         "_marks",
         "_part",
         "_signature",
+        "_speaks",
         "_undecided",
         "_way",
         "ending",
@@ -119,7 +120,8 @@ class Choice:
         self._logprobs: dict[str, Any] = {}
         self._images = 0
         self._audio: list[bytes] = []
-        self._audio_id: str | None = None
+        self._audio_type = "", 0
+        self._speaks = False
         self._last: Mapping[str, Any] | None = None
         self._part = -1
         self._marks: dict[int, int] = {}
@@ -170,7 +172,7 @@ class Choice:
         self._release(out)
         if self._audio:
             out.append({"audio": self._whole_audio()})
-        elif self._audio_id is not None:
+        elif self._speaks:
             out.append({"audio": {"expires_at": ids.now() + _AUDIO_LIFE}})
         if finish is Finish.FILTER and self.ending.reason is None and refused is not None:
             out.append({"content": "", "refusal": refused})
@@ -288,26 +290,22 @@ class Choice:
     # -- media -----------------------------------------------------------------------------------------------------
 
     def _blob(self, blob: Mapping[str, Any], signature: str | None, out: list[Delta]) -> None:
-        data = blob.get("data") or ""
         label = blob.get("mimeType")
         label = label if isinstance(label, str) else ""
-        mime = media.image_type(data)
-        if mime is not None:
-            self._image(data, mime, signature, out)
-            return
-        mime = media.audio_type(data, label)
-        if mime is not None and self._way.notes.audio is not None:
-            self._speak(data, label, mime, out)
-        elif mime is not None:
-            self._text(Insert(_audio_link(data, label, mime)), out)
-        else:
+        found = media.readable(blob.get("data") or "")
+        raw, data = found if found is not None else (b"", "")
+        image, audio = media.image_type(raw), media.audio_type(raw, label) if raw else None
+        if image is not None:
+            self._image(raw, data, image, signature, out)
+        elif audio is None:
             self._text(Insert(media.left_out_note(label)), out)
+        elif self._way.notes.audio is not None:
+            self._speak(raw, label, audio, out)
+        else:
+            self._text(Insert(_audio_link(raw, data, label, audio)), out)
 
-    def _image(self, data: str, mime: str, signature: str | None, out: list[Delta]) -> None:
-        url = self._image_url(data, mime, signature)
-        if url is None:
-            self._text(Insert(media.left_out_note(mime)), out)
-            return
+    def _image(self, raw: bytes, data: str, mime: str, signature: str | None, out: list[Delta]) -> None:
+        url = self._image_url(raw, data, mime, signature)
         before = len(out)
         self._text(Insert(media.image_markdown(url)), out)
         if self._way.box.settings.images_extra:
@@ -317,11 +315,8 @@ class Choice:
             out[-1]["images"] = [entry]
         self._images += 1
 
-    def _image_url(self, data: str, mime: str, signature: str | None) -> str | None:
-        """Where the picture can be had; a picture that cannot be stored travels inside the link. None: no base64."""
-        raw = media.decoded(data)
-        if raw is None:
-            return None
+    def _image_url(self, raw: bytes, data: str, mime: str, signature: str | None) -> str:
+        """Where the picture can be had; one that cannot be stored travels inside the link."""
         if not self._way.inline:
             try:
                 return self._way.base_url + self._way.box.images.put(raw, mime, signature)
@@ -331,32 +326,29 @@ class Choice:
             self._way.remember((image_key(hashlib.sha256(raw).hexdigest()),), signature)
         return media.data_url(mime, data)
 
-    def _speak(self, data: str, label: str, mime: str, out: list[Delta]) -> None:
+    def _speak(self, raw: bytes, label: str, mime: str, out: list[Delta]) -> None:
         """Speech that was asked for: samples as they came, with a WAV head where that form was asked for."""
-        raw = media.decoded(data)
-        if not raw:
-            return
         if not self._way.live:
-            self._audio_id = self._audio_id or f"{mime};rate={media.pcm_rate(label)}"
+            self._audio_type = mime, media.pcm_rate(label)
             self._audio.append(raw)
             return
         piece: Delta = {}
-        if self._audio_id is None:
-            self._audio_id = "audio_" + ids.token62(24)
-            piece["id"] = self._audio_id
+        if not self._speaks:
+            self._speaks = True
+            piece["id"] = "audio_" + ids.token62(24)
             if self._wants_wav(mime):
                 raw = media.wav_header(media.pcm_rate(label)) + raw
         out.append({"audio": {**piece, "data": base64.b64encode(raw).decode("ascii"), "transcript": ""}})
 
     def _wants_wav(self, mime: str) -> bool:
         audio = self._way.notes.audio
-        return mime == "audio/pcm" and audio is not None and audio.get("format") == "wav"
+        return mime == media.PCM and audio is not None and audio.get("format") == "wav"
 
     def _whole_audio(self) -> Delta:
         raw = b"".join(self._audio)
-        mime, _, rate = (self._audio_id or "").partition(";")
+        mime, rate = self._audio_type
         if self._wants_wav(mime):
-            raw = media.wav_header(media.pcm_rate(rate), len(raw)) + raw
+            raw = media.wav_header(rate, len(raw)) + raw
         self._audio = []
         return {
             "id": "audio_" + ids.token62(24),
@@ -377,12 +369,9 @@ _MARKDOWN: Mapping[str, _Markdown] = {
 }
 
 
-def _audio_link(data: str, label: str, mime: str) -> str:
+def _audio_link(raw: bytes, data: str, label: str, mime: str) -> str:
     """Speech nobody asked for as a link that plays; headless samples get a head for that."""
-    raw = media.decoded(data)
-    if raw is None:
-        return media.left_out_note(label)
-    if mime == "audio/pcm":
+    if mime == media.PCM:
         raw = media.wav_header(media.pcm_rate(label), len(raw)) + raw
         mime, data = "audio/wav", base64.b64encode(raw).decode("ascii")
     return media.link_markdown("audio", media.data_url(mime, data))
@@ -468,6 +457,3 @@ def chat_usage(usage: Usage) -> dict[str, Any]:
             "audio_tokens": usage.completion_by_modality.get("audio", 0),
         },
     }
-
-
-__all__ = ["Choice", "Delta", "Way", "chat_logprobs", "chat_usage", "dumped", "mended", "text_of"]

@@ -121,6 +121,3 @@ class _Text:
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-__all__ = ["Insert", "cite"]

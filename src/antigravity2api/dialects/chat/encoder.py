@@ -244,6 +244,3 @@ class ChatEncoder:
 
 def _under_way(candidate: Mapping[str, Any]) -> bool:
     return candidate.keys() <= _PLAIN and not candidate.get("index")
-
-
-__all__ = ["ChatEncoder", "frame"]

@@ -100,6 +100,3 @@ def _with_wait(message: str, seconds: int) -> str:
     """The sentence that agents parse; said once."""
     sentence = f"Please try again in {seconds}s."
     return message if message.endswith(sentence) else f"{message.rstrip()} {sentence}".lstrip()
-
-
-__all__ = ["chat_error", "error_object"]

@@ -45,6 +45,3 @@ def _entry(entry: ModelEntry, created: int) -> dict[str, Any]:
     if entry.output_limit is not None:
         whole["max_output_tokens"] = entry.output_limit
     return whole
-
-
-__all__ = ["list_models", "one_model"]

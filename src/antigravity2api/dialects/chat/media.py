@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import binascii
 import re
 import struct
 from collections.abc import Mapping
 from typing import Any
+
+from antigravity2api.gemini.media import sniff
 
 _URLSAFE = str.maketrans("-_", "+/")
 _TYPE_NAME = re.compile(r"[A-Za-z0-9.+-]{1,40}/[A-Za-z0-9.+-]{1,60}")
@@ -14,56 +17,39 @@ _LINKABLE = re.compile(r"(?:https?|gs)://[^\s\x00-\x20<>\"\\^`{|}]+", re.IGNOREC
 _TICKS = re.compile(r"`{3,}")
 _LANGUAGE = re.compile(r"[a-z][a-z0-9+#-]{0,20}")
 _HEAD = 64
-"""Base64 characters that are enough to know a kind of data."""
+_SHOWN = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+PCM = "audio/pcm"
+"""Headless samples."""
 STREAM_LENGTH = 0xFFFFFFFF
 """What a WAV header says where the length is not known yet."""
 
 
-def standard_base64(data: str) -> str:
-    """The same base64 in the standard alphabet, with its padding; Google's clients write the URL-safe one."""
-    if "-" in data or "_" in data:
-        data = data.translate(_URLSAFE)
-    return data + "=" * (-len(data) % 4) if len(data) % 4 and not data.endswith("=") else data
-
-
-def decoded(data: str) -> bytes | None:
-    """The bytes behind base64, or None when it is none."""
+def readable(data: str) -> tuple[bytes, str] | None:
+    """The bytes behind base64 of either alphabet, and clean base64 of them; None when they are none."""
+    standard = data.translate(_URLSAFE) if "-" in data or "_" in data else data
     try:
-        return binascii.a2b_base64(standard_base64(data))
+        return binascii.a2b_base64(standard, strict_mode=True), standard
+    except ValueError:
+        pass  # unpadded, or broken into lines
+    try:
+        raw = binascii.a2b_base64(standard + "===")
     except ValueError:
         return None
+    return raw, base64.b64encode(raw).decode("ascii")
 
 
-def image_type(data: str) -> str | None:
-    """The MIME type of a base64 image by its first bytes, whatever its label says; None for anything else."""
-    head = decoded(data[:_HEAD])
-    if not head:
-        return None
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if head[:6] in (b"GIF87a", b"GIF89a"):
-        return "image/gif"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "image/webp"
-    return None
+def image_type(head: bytes) -> str | None:
+    """The MIME type of an image that every browser shows, by its first bytes; None for anything else."""
+    found = sniff(head[:_HEAD])
+    return found if found in _SHOWN else None
 
 
-def audio_type(data: str, label: str) -> str | None:
-    """The MIME type of base64 audio by its first bytes; headless PCM only by its label. None for anything else."""
-    head = decoded(data[:_HEAD])
-    if not head:
-        return None
-    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
-        return "audio/wav"
-    if head[:4] == b"OggS":
-        return "audio/ogg"
-    if head[:4] == b"fLaC":
-        return "audio/flac"
-    if head[:3] == b"ID3" or (head[0] == 0xFF and len(head) > 1 and head[1] & 0xE0 == 0xE0 and not is_pcm(label)):
-        return "audio/mpeg"
-    return "audio/pcm" if is_pcm(label) else None
+def audio_type(head: bytes, label: str) -> str | None:
+    """The MIME type of audio by its first bytes; headless PCM only by its label. None for anything else."""
+    found = sniff(head[:_HEAD])
+    if is_pcm(label):
+        return found if found == "audio/wav" else PCM
+    return found if found is not None and found.startswith("audio/") else None
 
 
 def is_pcm(label: str) -> bool:
@@ -85,8 +71,8 @@ def wav_header(rate: int, length: int = STREAM_LENGTH) -> bytes:
 
 
 def data_url(mime_type: str, data: str) -> str:
-    """Base64 as an address."""
-    return f"data:{mime_type};base64,{standard_base64(data)}"
+    """Clean base64 as an address."""
+    return f"data:{mime_type};base64,{data}"
 
 
 def image_markdown(url: str) -> str:
@@ -155,22 +141,3 @@ def without_fence(text: str) -> str:
         return rest if "\n" + fence not in rest else text
     inside = rest[: -ticks - 1] if rest != fence else ""
     return text if "\n" + fence in "\n" + inside else inside
-
-
-__all__ = [
-    "audio_type",
-    "code_markdown",
-    "data_url",
-    "decoded",
-    "file_markdown",
-    "image_markdown",
-    "image_type",
-    "is_pcm",
-    "left_out_note",
-    "link_markdown",
-    "output_markdown",
-    "pcm_rate",
-    "standard_base64",
-    "wav_header",
-    "without_fence",
-]

@@ -90,6 +90,3 @@ def _usage(call: Call, response: Response, choices: list[dict[str, Any]]) -> Map
         return meta
     size = sum(len((choice["message"]["content"] or "").encode("utf-8", "replace")) for choice in choices)
     return estimated_usage(call.request, size)
-
-
-__all__ = ["added_up", "render_chat"]

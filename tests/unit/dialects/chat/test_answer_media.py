@@ -46,7 +46,7 @@ def content(*parts: Any, box: Any = None, **notes: Any) -> str:
     ],
 )
 def test_the_first_bytes_say_what_an_image_is(head: bytes, kind: str | None) -> None:
-    assert media.image_type(base64.b64encode(head).decode()) == kind
+    assert media.image_type(head) == kind
 
 
 def test_an_image_is_stored_byte_for_byte_with_its_signature() -> None:
@@ -64,6 +64,13 @@ def test_url_safe_base64_without_padding_is_read() -> None:
     assert box.images.held[0][0] == raw
     inline = content(blob(data), box=make_box(images="inline"))
     assert base64.b64encode(raw).decode() in inline
+
+
+def test_base64_in_lines_is_read_and_never_breaks_out_of_a_link() -> None:
+    lines = PNG[:20] + "\n" + PNG[20:]
+    assert content(blob(lines), box=make_box(images="inline")) == f"\n\n![image](data:image/png;base64,{PNG})\n\n"
+    stray = PNG[:20] + ") [x](y" + PNG[20:]
+    assert "[x]" not in content(blob(stray), box=make_box(images="inline"))
 
 
 def test_a_full_disk_does_not_cost_the_picture() -> None:
