@@ -1,7 +1,7 @@
 """A load generator that checks every answer: closed loop, raw sockets, one process. Prints one JSON line.
 
-    python load.py PORT MODE CONCURRENCY SECONDS     MODE: json, sse or large
-    SECONDS 0 sends one request on each connection, the connections spread over 6.4 seconds
+python load.py PORT MODE CONCURRENCY SECONDS     MODE: json, sse or large
+SECONDS 0 sends one request on each connection, the connections spread over 6.4 seconds
 """
 
 from __future__ import annotations

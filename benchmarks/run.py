@@ -206,7 +206,11 @@ def main() -> None:
     given = options.parse_args()
     systems = ["gateway", *(["nginx"] if shutil.which("nginx") else [])]
     model = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
         platform.machine(),
     )
     print(f"{model}, {len(CORES)} cores, Python {platform.python_version()}, {platform.system()} {platform.release()}")
@@ -221,7 +225,9 @@ def main() -> None:
 
         line = f"{name}: {middle('gateway', 'cpu'):.3f} CPU s per {per:,}"
         if "nginx" in systems:
-            line += f", nginx {middle('nginx', 'cpu'):.3f}, ratio {middle('gateway', 'cpu') / middle('nginx', 'cpu'):.2f}"
+            line += (
+                f", nginx {middle('nginx', 'cpu'):.3f}, ratio {middle('gateway', 'cpu') / middle('nginx', 'cpu'):.2f}"
+            )
         line += f"; peak {middle('gateway', 'peak_mb'):.0f} MB"
         if middle("gateway", "p50_ms"):
             line += f"; p50 at c=1 {middle('gateway', 'p50_ms'):.2f} ms"

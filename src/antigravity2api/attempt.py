@@ -78,8 +78,8 @@ class Attempt:
             return
         try:
             self._take(self._reader.feed(data))
-        except Fault as fault:
-            self.settle(fault)
+        except Exception as error:  # noqa: BLE001 - nothing may escape into the socket's callback
+            self.settle(_as_fault(error))
 
     def on_end(self) -> None:
         if self.done.done():
@@ -89,8 +89,8 @@ class Attempt:
                 raise self._upstream.classify(self._status, self._headers, bytes(self._error_body))
             self._take(self._reader.flush())
             self._finish()
-        except Fault as fault:
-            self.settle(fault)
+        except Exception as error:  # noqa: BLE001 - as above
+            self.settle(_as_fault(error))
 
     def on_error(self, fault: Fault) -> None:
         if self.done.done():
@@ -101,7 +101,7 @@ class Attempt:
             # A break behind the last event costs nothing: the consumer knows whether the answer was complete.
             try:
                 self._finish()
-            except Fault:
+            except Exception:  # noqa: BLE001 - the break is the better explanation
                 self.settle(fault)
             return
         self.settle(fault)
@@ -135,6 +135,14 @@ class Attempt:
         finally:  # what came before a broken event is the client's
             if pieces:
                 self._deliver(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+
+def _as_fault(error: Exception) -> Fault:
+    if isinstance(error, Fault):
+        return error
+    fault = Fault(Kind.INTERNAL, "The gateway failed to translate the upstream's answer.")
+    fault.__cause__ = error
+    return fault
 
 
 def _decode(text: bytes) -> object:

@@ -19,7 +19,7 @@ from antigravity2api.gemini.call import Call
 from antigravity2api.gemini.fold import Fold, merge_copies
 from antigravity2api.gemini.repair import Learned, RepairState, apply_learned, repair
 from antigravity2api.gemini.types import Chunk, Response
-from antigravity2api.pool import Lease, Pool, RetryBudget
+from antigravity2api.pool import Pool, RetryBudget
 from antigravity2api.server.base import Headers, Responder
 from antigravity2api.upstreams.base import Transport, Upstream
 
@@ -153,6 +153,8 @@ class _Run:
         self._translate_for(self.routes[0].upstream.name)
         trace.dialect, trace.model, trace.stream = dialect.name, self.call.model, self.call.stream
         self.attempts = 0
+        self.notes: tuple[str, ...] = ()
+        """What the upstream's file changed in the request last sent."""
         self.answered = False
         """Whether any byte of an answer was sent; a heartbeat is none."""
         self.encoder: Encoder | None = None
@@ -183,7 +185,7 @@ class _Run:
             if self.encoder is not None:
                 self.trace.usage = self.encoder.usage
             self.trace.attempts = self.attempts
-            self.trace.applied = self.call.applied
+            self.trace.applied = (*self.call.applied, *self.notes)
 
     async def _serve_stream(self) -> None:
         if self.call.copies == 1:
@@ -244,11 +246,13 @@ class _Run:
         if self.call.copies > 1:
             return _Copy(self, branch.index)
         self.encoder = self._new_encoder(self.routes[0])
-        self.encoder.accept_empty = branch.emptied or self.attempts >= self.gateway.max_attempts
+        self.encoder.accept_empty = branch.accept_empty()
         return self.encoder
 
     def _new_encoder(self, route: Route) -> Encoder:
-        return self.dialect.encoder(self.call, self.origin, self.gateway.box, route.upstream.name)
+        encoder = self.dialect.encoder(self.call, self.origin, self.gateway.box, route.upstream.name)
+        encoder.thoughts_may_end = route.upstream.thoughts_may_end
+        return encoder
 
     def deliver(self, data: bytes) -> None:
         """Send answer bytes; the first ones carry the head."""
@@ -276,9 +280,10 @@ class _Run:
                 attempt.exchange.resume()
 
     def _applied_header(self) -> Headers:
-        if not self.call.applied:
+        applied = (*self.call.applied, *self.notes)
+        if not applied:
             return []
-        text = ", ".join(self.call.applied)[:1000]
+        text = ", ".join(applied)[:1000]
         return [(b"x-antigravity2api-applied", text.encode("ascii", "replace"))]
 
     # -- time ------------------------------------------------------------------------------------------------------
@@ -329,7 +334,7 @@ class _Branch:
         self.response: Response = {}
         self.tried: set[str] = set()
         self.again: dict[Kind, int] = {}
-        self.repairs = RepairState()
+        self.repairs = RepairState(run.routes[0].upstream.schema_form)
         self.emptied = False
         self.attempts = 0
         self.repeated = False
@@ -346,6 +351,10 @@ class _Branch:
                 raise self._given_up(fault)
             if fault.kind in _PAUSED_KINDS:
                 await asyncio.sleep(random.uniform(0.05, 0.15) * 2**self.attempts)
+
+    def accept_empty(self) -> bool:
+        """Whether an empty answer has to be taken as it is: it was tried again, or there is no other try."""
+        return self.emptied or self.attempts >= self.run_.gateway.max_attempts
 
     async def _once(self) -> tuple[Fault | None, bool]:
         """One attempt: how it ended, and whether its answer was already partly used."""
@@ -364,6 +373,7 @@ class _Branch:
             attempt = Attempt(route.upstream, run.new_consumer(self), run.deliver, run.loop)
             run.running.add(attempt)
             attempt.exchange = run.gateway.transport.open(route.upstream.address, request, attempt)
+            run.notes = request.notes
             del request
             if run.attempts > 1 or run.call.copies > 1:
                 run.rewatch()
@@ -378,12 +388,9 @@ class _Branch:
                 run.running.discard(attempt)
                 if attempt.exchange is not None and not attempt.done.done():
                     attempt.exchange.close()
-        self._release(lease, fault)
+        lease.release(fault)
         used = run.answered if run.call.copies == 1 else bool(attempt and attempt.events and run.call.stream)
         return fault, used
-
-    def _release(self, lease: Lease, fault: Fault | None) -> None:
-        lease.release(fault)
 
     def _may_go_on(self, fault: Fault) -> bool:
         """Whether, and with what change, another attempt is worth it."""
@@ -447,7 +454,7 @@ class _Folding:
         run = branch.run_
         self._branch = branch
         self._run = run
-        self._fold = Fold(accept_empty=branch.emptied or run.attempts >= run.gateway.max_attempts)
+        self._fold = Fold(accept_empty=branch.accept_empty(), thoughts_may_end=run.routes[0].upstream.thoughts_may_end)
 
     def feed(self, chunk: Chunk) -> bytes:
         if self._run.trace.first_event is None:

@@ -72,7 +72,7 @@ class Log:
         if len(self._last) > 500:
             self._last.clear()
         self._last[message] = now
-        line: dict[str, Any] = {"ts": _stamp(), "level": level, "event": clean(message)}
+        line: dict[str, Any] = {"ts": stamp(), "level": level, "event": clean(message)}
         for name, value in fields.items():
             line[name] = clean(value) if isinstance(value, str) else value
         self._put(line)
@@ -106,9 +106,22 @@ class Log:
                 return
 
 
-def _stamp() -> str:
-    now = time.time()
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
+class _Clock:
+    """ISO 8601 in UTC with milliseconds; the calendar is worked out once a second."""
+
+    __slots__ = ("_second", "_text")
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._text = ""
+
+    def __call__(self) -> str:
+        now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._second = second
+        return f"{self._text}.{int((now - second) * 1000):03d}Z"
 
 
-stamp = _stamp
+stamp = _Clock()

@@ -83,6 +83,8 @@ class Encoder(Protocol):
 
     accept_empty: bool
     """Whether an answer that stopped without any part is honest (set by the gateway after one retry)."""
+    thoughts_may_end: bool
+    """Whether a turn of thoughts alone may end without a finish reason (a habit of the upstream)."""
 
     def feed(self, chunk: Chunk) -> bytes: ...
 
@@ -105,7 +107,7 @@ class Dialect(Protocol):
 
     name: str
 
-    def parse(self, body: bytes, origin: Origin, box: Toolbox) -> Call:
+    def parse(self, body: bytes | bytearray, origin: Origin, box: Toolbox) -> Call:
         """The client's JSON body as a Call. Raises ``Fault`` with the path of the field at fault."""
 
     def encoder(self, call: Call, origin: Origin, box: Toolbox, upstream: str) -> Encoder:

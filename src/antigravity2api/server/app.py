@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from antigravity2api.dialects.base import Dialect, Origin
 from antigravity2api.dialects.chat.listing import list_models, one_model
 from antigravity2api.errors import Fault, Kind
 from antigravity2api.gateway import Gateway, Trace
+from antigravity2api.gemini.models import ModelEntry
 from antigravity2api.server.auth import Keys
 from antigravity2api.server.base import Admission, Head, Headers, Refusal, Responder
 from antigravity2api.store.images import DiskImages
@@ -28,7 +30,7 @@ _IMAGE = re.compile(r"/images/[^/]+")
 _HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
-Handle = Callable[[Head, bytes | bytearray, Responder], Awaitable[None]]
+Handle = Callable[[Head, bytes | bytearray, Responder], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,9 @@ class App:
                 )
         if endpoint is None:
             return self._refusal(
-                Fault(Kind.NOT_FOUND, f"Unknown request URL: {head.method} {clean(head.path)[:200]}.", code="unknown_url"),
+                Fault(
+                    Kind.NOT_FOUND, f"Unknown request URL: {head.method} {clean(head.path)[:200]}.", code="unknown_url"
+                ),
                 head,
             )
         if head.method not in endpoint.methods:
@@ -158,14 +162,17 @@ class App:
             await self.gateway.serve(self.chat, body, origin, responder, trace)
         except Fault as fault:
             trace.fault = fault
-            status, headers, content = self.chat.error(fault)
-            responder.send(status, headers, content)
+            responder.send(*self.chat.error(fault))
+        finally:
+            if trace.fault is not None and trace.fault.__cause__ is not None:
+                self.log.event("error", trace.fault.message, error=_where(trace.fault.__cause__))
 
     async def _models(self, head: Head, body: bytes | bytearray, responder: Responder) -> None:
         models = self.gateway.box.models
         match = _MODEL.fullmatch(head.path)
         if match is None:
-            responder.send(200, _JSON, list_models(models.entries(), self._created))
+            entries = [entry for entry in models.entries() if self._usable(entry)]
+            responder.send(200, _JSON, list_models(entries, self._created))
             return
         name = match["model"].removeprefix("models/")
         entry = models.entry(name)
@@ -217,12 +224,29 @@ class App:
             return Endpoint(("GET", "HEAD"), self._image, open=True)
         return None
 
+    def _usable(self, entry: ModelEntry) -> bool:
+        """Whether chat can use a model now; without any upstream the Gemini API's are shown."""
+        if entry.kind not in ("chat", "image"):
+            return False
+        routes = self.gateway.routes
+        model = entry.alias_of or entry.id
+        return any(route.upstream.lists(model) for route in routes) if routes else entry.surface == "gemini"
+
     def _refusal(self, fault: Fault, head: Head) -> Refusal:
         self._traces.pop(head.request_id, None)
         return Refusal(*self.chat.error(fault))
 
     def _send(self, fault: Fault, responder: Responder) -> None:
         responder.send(*self.chat.error(fault))
+
+
+def _where(error: BaseException) -> str:
+    """The kind of an unexpected exception and the place it came from; its text may quote what a client sent."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    place = f" at {last.tb_frame.f_code.co_name}:{last.tb_lineno}" if last is not None else ""
+    return type(error).__name__ + place
 
 
 def _bad_media(head: Head) -> Fault | None:
@@ -266,5 +290,3 @@ def _describe(line: dict[str, object], trace: Trace) -> None:
             line["upstream_status"] = trace.fault.upstream_status
     if trace.applied:
         line["applied"] = clean(", ".join(trace.applied))
-
-

@@ -62,9 +62,7 @@ async def _serve(settings: Settings, sockets: Sequence[socket.socket], *, sandbo
 
         emulator = Sandbox()
         await emulator.start()
-    transport = HttpTransport(
-        connect_timeout=settings.timeout_connect, proxy=None if sandbox else settings.proxy
-    )
+    transport = HttpTransport(connect_timeout=settings.timeout_connect, proxy=None if sandbox else settings.proxy)
     try:
         models = ModelTable.load(settings.aliases)
         app = build(settings, models, transport, log, sandbox_url=emulator.base_url if emulator else None)
@@ -85,9 +83,7 @@ def build(
     settings: Settings, models: ModelTable, transport: HttpTransport, log: Log, *, sandbox_url: str | None = None
 ) -> App:
     """The application for these settings; within a running loop."""
-    images = DiskImages(
-        settings.data_dir / "images", ttl=settings.images_ttl, max_bytes=settings.images_max_bytes
-    )
+    images = DiskImages(settings.data_dir / "images", ttl=settings.images_ttl, max_bytes=settings.images_max_bytes)
     box = Toolbox(models, MemorySignatures(), images, _chat_settings(settings))
     gateway = Gateway(
         _routes(settings, models, sandbox_url),

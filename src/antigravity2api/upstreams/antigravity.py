@@ -68,6 +68,8 @@ class Antigravity:
     """``POST /v1internal:generateContent`` with a bearer token and a project."""
 
     name = "antigravity"
+    schema_form = Target.OPENAPI
+    thoughts_may_end = True
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from antigravity2api.errors import Fault
 from antigravity2api.gemini.call import Call, Credential
+from antigravity2api.gemini.schema import Target
 from antigravity2api.gemini.types import Chunk
 
 
@@ -39,6 +40,10 @@ class Upstream(Protocol):
 
     name: str
     address: Address
+    schema_form: Target
+    """How schemas are written unless a call says otherwise."""
+    thoughts_may_end: bool
+    """Whether a turn of thoughts alone may end without a finish reason (see ``gemini.fold.Ending``)."""
 
     def lists(self, model: str) -> bool:
         """Whether the model is known to be served here; an unknown name goes to the first upstream all the same."""

@@ -58,6 +58,8 @@ class GeminiApi:
     """``POST /{version}/models/{model}:generateContent``, the key in a header only."""
 
     name = "gemini"
+    schema_form = Target.JSON_SCHEMA
+    thoughts_may_end = False
 
     def __init__(
         self,
@@ -88,7 +90,7 @@ class GeminiApi:
         method = "streamGenerateContent?alt=sse" if call.stream else "generateContent"
         self._used.add(credential.secret)
         notes: list[str] = []
-        request = _fitted(call, chosen_target(call, target, Target.JSON_SCHEMA), notes)
+        request = _fitted(call, chosen_target(call, target, self.schema_form), notes)
         return HttpRequest(
             "POST",
             f"/{self._version}/{path}:{method}",
