@@ -12,11 +12,10 @@ import sys
 
 import orjson
 
-WORDS = (
-    'gate river stone light paper cloud green quiet train north amber field ocean metal round seven é 你 🙂 " \n'.split(
-        " "
-    )
-)
+WORDS = [
+    *("gate", "river", "stone", "light", "paper", "cloud", "green", "quiet", "train", "north", "amber", "field"),
+    *("ocean", "metal", "round", "seven", "é", "你", "🙂", '"', "\n"),
+]
 EVENTS = 64
 DELAY = float(os.environ.get("BENCH_DELAY_MS", "0")) / 1000
 
@@ -33,7 +32,7 @@ def _usage(done: int) -> dict[str, int]:
     return {"promptTokenCount": 8, "candidatesTokenCount": done, "totalTokenCount": 8 + done}
 
 
-def _event(text: str, done: int, last: bool) -> bytes:
+def _event(text: str, done: int, *, last: bool) -> bytes:
     candidate: dict[str, object] = {"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}
     if last:
         candidate["finishReason"] = "STOP"
@@ -53,10 +52,10 @@ def _chunk(data: bytes) -> bytes:
 
 _STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 _PIECES = [
-    _chunk(b"data: " + _event(piece(number), number + 1, number == EVENTS - 1) + b"\r\n\r\n")
+    _chunk(b"data: " + _event(piece(number), number + 1, last=number == EVENTS - 1) + b"\r\n\r\n")
     for number in range(EVENTS)
 ]
-_BODY = _event(TEXT, EVENTS, True)
+_BODY = _event(TEXT, EVENTS, last=True)
 _JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(_BODY), _BODY)
 
 

@@ -1,9 +1,9 @@
 """The gateway beside nginx passing the same bytes, in one run, as ratios of CPU seconds (the figure noise moves least).
 
-    python benchmarks/run.py [--rounds 3] [--seconds 2]
+``python benchmarks/run.py [--rounds 3] [--seconds 2]``
 
-The emulated upstream and the load run on the first core, the measured process alone on the last one. Needs Linux; without
-nginx on the machine the ratios are left out. Everything listens on loopback and ends with the run.
+The emulated upstream and the load run on the first core, the measured process alone on the last one. Needs Linux;
+without nginx on the machine the ratios are left out. Everything listens on loopback and ends with the run.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def process(command: list[str], core: int, env: dict[str, str] | None = None) ->
         stderr=subprocess.DEVNULL,
         text=True,
         env={**os.environ, **(env or {})},
-        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509 - this program has no threads
     )
     try:
         yield started
@@ -103,7 +103,12 @@ def load(port: int, mode: str, concurrency: int, seconds: float) -> dict[str, fl
     """One load on the first core."""
     command = [sys.executable, str(HERE / "load.py"), str(port), mode, str(concurrency), str(seconds)]
     done = subprocess.run(
-        command, capture_output=True, text=True, preexec_fn=lambda: os.sched_setaffinity(0, {CORES[0]}), timeout=180
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, {CORES[0]}),
+        timeout=180,
     )
     if done.returncode:
         raise SystemExit(f"load failed: {done.stderr[-800:]}")
@@ -131,8 +136,8 @@ def emulator(delay_ms: int) -> Iterator[int]:
     port = free_port()
     command = [sys.executable, str(HERE / "emulator.py"), str(port)]
     with process(command, CORES[0], {"BENCH_DELAY_MS": str(delay_ms)}) as started:
-        assert started.stdout is not None
-        started.stdout.readline()
+        if started.stdout is not None:
+            started.stdout.readline()  # it says when it is ready
         yield port
 
 
@@ -153,7 +158,7 @@ def gateway(upstream: int) -> Iterator[tuple[int, int, float]]:
 
 @contextmanager
 def nginx(upstream: int, method: str) -> Iterator[tuple[int, int, float]]:
-    """nginx on the last core, passing every request to one method of the upstream."""
+    """Run nginx on the last core, passing every request to one method of the upstream."""
     port = free_port()
     with tempfile.TemporaryDirectory() as work:
         conf = Path(work, "nginx.conf")

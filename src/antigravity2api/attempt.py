@@ -1,7 +1,7 @@
 """One try at one upstream: bytes in, chunks to a consumer, and how it ended.
 
-Everything here runs inside the transport's callback: no task wakes for an event, nothing is awaited between the upstream's
-bytes and the client's.
+Everything here runs inside the transport's callback: no task wakes for an event, nothing is awaited between the
+upstream's bytes and the client's.
 """
 
 from __future__ import annotations

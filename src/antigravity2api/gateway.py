@@ -303,8 +303,8 @@ class _Run:
                 continue
             if now >= attempt.since + limit:
                 attempt.settle(_timeout("The upstream stayed silent for too long.", Retry.SAME))
-            else:
-                due = min(due, attempt.since + limit)
+            else:  # the first event may come at once, and the shorter limit holds from then on
+                due = min(due, attempt.since + limit, now + timing.gap)
         if self.call.stream:
             if now >= self.last_write + timing.heartbeat and not self.responder.paused:
                 self._beat()
@@ -350,7 +350,7 @@ class _Branch:
             if partial or not self._may_go_on(fault):
                 raise self._given_up(fault)
             if fault.kind in _PAUSED_KINDS:
-                await asyncio.sleep(random.uniform(0.05, 0.15) * 2**self.attempts)
+                await asyncio.sleep(random.uniform(0.05, 0.15) * 2**self.attempts)  # noqa: S311 - no secret
 
     def accept_empty(self) -> bool:
         """Whether an empty answer has to be taken as it is: it was tried again, or there is no other try."""
@@ -478,6 +478,8 @@ class _Copy:
 
     def feed(self, chunk: Chunk) -> bytes:
         candidates = chunk.get("candidates")
+        if not candidates:  # usage alone: an entry that says whose it is
+            candidates = [{}]
         if isinstance(candidates, list):
             moved = [{**entry, "index": self._index} for entry in candidates if isinstance(entry, dict)]
             chunk = {**chunk, "candidates": moved}

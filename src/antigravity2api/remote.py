@@ -1,8 +1,8 @@
 """Pictures behind https URLs, fetched only where the operator switched it on.
 
-The caller chooses the URL, so everything is guarded: https on port 443 only, one resolution, every address of the answer
-must be public, the connection goes to that very address, no redirect is followed, size and time are bounded. What arrives
-is judged by its first bytes later, like any other image.
+The caller chooses the URL, so everything is guarded: https on port 443 only, one resolution, every address of the
+answer must be public, the connection goes to that very address, no redirect is followed, size and time are bounded.
+What arrives is judged by its first bytes later, like any other image.
 """
 
 from __future__ import annotations

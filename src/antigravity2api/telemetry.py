@@ -1,7 +1,7 @@
 """One structured line per event on stderr. The hot path only appends to a bounded queue; a thread writes.
 
-Nothing secret is given to this module: callers pass names and numbers. Values are cut, control characters escaped, and a
-message that repeats is written at most once a second.
+Nothing secret is given to this module: callers pass names and numbers. Values are cut, control characters escaped, and
+a message that repeats is written at most once a second.
 """
 
 from __future__ import annotations

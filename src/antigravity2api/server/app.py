@@ -1,7 +1,7 @@
 """The application behind the server: routes, the key gate, and the way from a head to a handler.
 
-Only the exact, case-sensitive path after one percent-decoding is a route. Everything but health and stored images needs a
-key, known or not: an unknown path tells a stranger nothing.
+Only the exact, case-sensitive path after one percent-decoding is a route. Everything but health and stored images needs
+a key, known or not: an unknown path tells a stranger nothing.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
 
 from antigravity2api.dialects.base import Dialect, Origin
 from antigravity2api.dialects.chat.listing import list_models, one_model
@@ -19,7 +17,7 @@ from antigravity2api.errors import Fault, Kind
 from antigravity2api.gateway import Gateway, Trace
 from antigravity2api.gemini.models import ModelEntry
 from antigravity2api.server.auth import Keys
-from antigravity2api.server.base import Admission, Head, Headers, Refusal, Responder
+from antigravity2api.server.base import Admission, Handler, Head, Headers, Refusal, Responder
 from antigravity2api.store.images import DiskImages
 from antigravity2api.telemetry import Log, clean, stamp
 
@@ -30,15 +28,13 @@ _IMAGE = re.compile(r"/images/[^/]+")
 _HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
-Handle = Callable[[Head, bytes | bytearray, Responder], Coroutine[Any, Any, None]]
-
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """What a path offers: its methods, whether a key is needed, and whether a JSON body is expected."""
 
     methods: tuple[str, ...]
-    handle: Handle
+    handle: Handler
     open: bool = False
     body: bool = False
 

@@ -38,17 +38,17 @@ def run(settings: Settings, *, sandbox: bool, announce: Announce) -> int:
     try:
         sockets = bind(settings.host, settings.port)
     except PortInUse as taken:
-        print(f"error: {taken.strerror}: choose another one with --port.", file=sys.stderr)
+        sys.stderr.write(f"error: {taken.strerror}: choose another one with --port.\n")
         return 1
     except OSError as error:
-        print(f"error: cannot listen on {settings.host}:{settings.port}: {error.strerror}.", file=sys.stderr)
+        sys.stderr.write(f"error: cannot listen on {settings.host}:{settings.port}: {error.strerror}.\n")
         return 1
     announce([_url(sock) for sock in sockets])
-    worker = partial(_work, settings, sockets, sandbox)
+    worker = partial(_work, settings, sockets, sandbox=sandbox)
     return worker(0) if settings.workers == 1 else run_workers(settings.workers, sockets, worker)
 
 
-def _work(settings: Settings, sockets: Sequence[socket.socket], sandbox: bool, index: int) -> int:
+def _work(settings: Settings, sockets: Sequence[socket.socket], index: int, *, sandbox: bool) -> int:
     run_loop(_serve(settings, sockets, sandbox=sandbox))
     return 0
 
@@ -58,7 +58,7 @@ async def _serve(settings: Settings, sockets: Sequence[socket.socket], *, sandbo
     log.start()
     emulator = None
     if sandbox:
-        from antigravity2api.sandbox import Sandbox  # only who asks for it pays for it
+        from antigravity2api.sandbox import Sandbox  # noqa: PLC0415 - only who asks for it pays for it
 
         emulator = Sandbox()
         await emulator.start()

@@ -1,7 +1,7 @@
 """Generated images on disk: unguessable names, kept for a while, oldest out first.
 
-Each image is one file ``{id}.{ext}`` and, when the model signed it, ``{id}.sig`` beside it, so that the image can go back
-upstream as the part it was. The name is the key: who knows it may read it.
+Each image is one file ``{id}.{ext}`` and, when the model signed it, ``{id}.sig`` beside it, so that the image can go
+back upstream as the part it was. The name is the key: who knows it may read it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class DiskImages:
             return None
         data, mime_type = found
         try:
-            signature = (self._folder / f"{path[len(PREFIX) :].split('.')[0]}.sig").read_text("ascii")
+            signature = (self._folder / f"{path[len(PREFIX) :].partition('.')[0]}.sig").read_text("ascii")
         except (OSError, ValueError):
             signature = None
         return StoredImage(mime_type, base64.b64encode(data).decode("ascii"), signature)
@@ -76,7 +76,7 @@ class DiskImages:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
-            os.replace(draft, self._folder / name)
+            draft.replace(self._folder / name)
         except OSError:
             draft.unlink(missing_ok=True)
             raise
