@@ -101,11 +101,11 @@ def _screen(body: bytes | bytearray, max_depth: int) -> bool:
     exact = False
     size = len(body)
     while start < size:
-        block = body[start : start + _BLOCK]
+        block = body[start : start + _BLOCK] if size > _BLOCK else body
         if block.endswith(b"\\") and (len(block) - len(block.rstrip(b"\\"))) & 1:
             block = body[start : start + _BLOCK + 1]  # never cut between a backslash and what it escapes
         start += len(block)
-        if b'\\"' in block:
+        if b"\\" in block and b'\\"' in block:
             block = block.replace(b"\\\\", b"").replace(b'\\"', b"")
         pieces = block.split(b'"')
         outside = carry + b"".join(pieces[inside::2])
@@ -114,7 +114,7 @@ def _screen(body: bytes | bytearray, max_depth: int) -> bool:
         opened = fresh.count(b"[") + fresh.count(b"{")
         if depth + opened > max_depth:
             depth = _descend(fresh, depth, max_depth)
-        else:
+        elif start < size:
             depth += opened - fresh.count(b"]") - fresh.count(b"}")
         if _LONG_RUN in outside.translate(_DIGITS_TO_ZERO):
             if _LONG_NUMBER.search(outside):

@@ -180,12 +180,13 @@ class Connection(asyncio.Protocol):
                 holder.sink.on_data(piece)
             if self._holder is not holder:  # the sink has had enough
                 return
+        elif not self._complete and self._fruitless_read(len(data)):
+            self._fail(_bad("The upstream's answer has a trailer that is too large."))
+            return
         if self._complete:
             self._end(holder)
         elif failed:
             self._fail(_bad("The upstream's answer is not valid HTTP."))
-        elif self._fruitless_read(len(data)):
-            self._fail(_bad("The upstream's answer has a trailer that is too large."))
 
     def eof_received(self) -> bool:
         self._lost(None)
