@@ -9,6 +9,7 @@ import json
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from antigravity2api.sandbox import png, usage
 from antigravity2api.sandbox.calls import wanted_calls
@@ -130,7 +131,7 @@ def _call_part(call: Json, rules: Rules, seed: bytes, number: int) -> Json:
 
 def _formatted(config: Json, request: Json, question: Question) -> str | None:
     """JSON or one word, where the request asks for it."""
-    schema = config.get("responseSchema", config.get("responseJsonSchema"))
+    schema: Any = config.get("responseSchema", config.get("responseJsonSchema"))
     mime_type = config.get("responseMimeType")
     if mime_type == "text/x.enum":
         return str(Fitter(question, schema).value(schema))

@@ -1,13 +1,14 @@
-"""The sandbox: an emulator of Google's API on a port of its own, strict in what it takes and the same in what it answers."""
+"""The sandbox: an emulator of Google's API on a port of its own, strict in what it takes, steady in what it answers."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from antigravity2api.sandbox import catalogue
 from antigravity2api.sandbox.answers import Answer, answer, seed_of
@@ -32,6 +33,7 @@ MAX_BODY = 100 << 20
 """Google's limit for a request with inline data."""
 _KEPT = 256
 _KEPT_BYTES = 64 << 20
+_KEY_IN_QUERY = re.compile(r"([?&]key=)[^&]*")
 _SECRETS = frozenset({"authorization", "x-goog-api-key", "cookie", "proxy-authorization"})
 
 
@@ -53,7 +55,7 @@ class Seen:
     """The decoded JSON, None where there was none or it could not be read."""
     size: int = 0
     outcome: str = "open"
-    """``open``, then ``done`` (the answer is out, faults included), ``error`` (a refusal) or ``left`` (the client went away)."""
+    """``open``, then ``done`` (answered, faults included), ``error`` (refused) or ``left`` (the client went away)."""
     status: int = 0
     """Of a refusal."""
 
@@ -61,8 +63,8 @@ class Seen:
 class Sandbox:
     """Start it on a loopback port, point a client at ``base_url``, look at ``requests``.
 
-    It may share its event loop with the client. ``pace`` puts seconds between the events of a stream; ``beat`` and ``stall``
-    time the faults; ``secret`` keys the thought signatures, which stay valid over restarts as long as it is the same.
+    It may share its event loop with the client. ``pace`` puts seconds between the events of a stream; ``beat`` and
+    ``stall`` time the faults; ``secret`` keys the thought signatures, which outlive a restart while it is the same.
     """
 
     def __init__(
@@ -124,7 +126,7 @@ class Sandbox:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(server.wait_closed(), 1.0)
 
-    async def __aenter__(self) -> Sandbox:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 
@@ -145,9 +147,15 @@ class Sandbox:
         found = route(head)
         seen = self._note(head, found)
         ex = Exchange(
-            conn, self.timing, found.model, stream=found.stream, sse=found.sse, wrapped=found.wrapped, headers=head.headers,
+            conn,
+            self.timing,
+            found.model,
+            stream=found.stream,
+            sse=found.sse,
+            wrapped=found.wrapped,
+            headers=head.headers,
             request={},
-        )  # fmt: skip
+        )
         try:
             fault = fault_of(found.model)
             if fault is not None and fault.early and found.generates:
@@ -167,9 +175,7 @@ class Sandbox:
 
     def _note(self, head: Head, found: Route) -> Seen:
         headers = {name: "***" if name in _SECRETS else value for name, value in head.headers.items()}
-        target = head.target
-        if "key" in found.query:
-            target = target.replace(found.query["key"], "***") if found.query["key"] else target
+        target = _KEY_IN_QUERY.sub(r"\1***", head.target)
         credential = credential_of(head.headers, found.query)
         seen = Seen(head.method, target, headers, credential, found.operation, found.model, found.wrapped)
         self.requests.append(seen)

@@ -47,6 +47,7 @@ def _check_thoughts_first(contents: list[Json]) -> None:
         if not (first.get("thought") and first.get("thoughtSignature")):
             found = "text" if "text" in first else "tool_use"
             raise nested(
-                f"messages.{index}.content.0.type: Expected `thinking` or `redacted_thinking`, but found `{found}`. When "
+                f"messages.{index}.content.0.type: Expected `thinking` or `redacted_thinking`, but found `{found}`. "
+                f"When "
                 "`thinking` is enabled, a final `assistant` message must start with a thinking block."
             )

@@ -73,7 +73,8 @@ def _check_sampling(config: Json, rules: Rules) -> None:
     if "logprobs" in config:
         if not config.get("responseLogprobs"):
             raise bad(
-                "* GenerateContentRequest.generation_config.logprobs: only allowed when response_logprobs is set to true.\n"
+                "* GenerateContentRequest.generation_config.logprobs: only allowed when response_logprobs is set to "
+                "true.\n"
             )
         _in_range(config, "logprobs", "logprobs", 0, 20)
     if config.get("responseLogprobs") and not rules.profile.logprobs:
@@ -85,13 +86,15 @@ def _check_lengths(config: Json, rules: Rules) -> None:
     value = config.get("maxOutputTokens")
     if value is not None and not 1 <= value <= limit:
         raise bad(
-            f"Unable to submit request because it has a maxOutputTokens value of {value} but the supported range is from 1 "
+            f"Unable to submit request because it has a maxOutputTokens value of {value} but the supported range is "
+            f"from 1 "
             f"(inclusive) to {limit + 1} (exclusive). Update the value and try again."
         )
     stops = config.get("stopSequences") or []
     if len(stops) > 5:
         raise bad(
-            "* GenerateContentRequest.generation_config.stop_sequences: at most 5 stop sequences are allowed, but found "
+            "* GenerateContentRequest.generation_config.stop_sequences: at most 5 stop sequences are allowed, but "
+            "found "
             f"{len(stops)}.\n"
         )
     if "" in stops:
@@ -165,7 +168,8 @@ def _check_modalities(config: Json, rules: Rules) -> None:
         allowed = {"TEXT", "IMAGE"}
     if profile.known and not set(wanted) <= allowed:
         raise bad(
-            f"The requested combination of response modalities ({', '.join(wanted)}) is not supported by the model. models/"
+            f"The requested combination of response modalities ({', '.join(wanted)}) is not supported by the model. "
+            f"models/"
             f"{rules.model} accepts the following combination of response modalities:\n* {', '.join(sorted(allowed))}\n"
         )
     image = config.get("imageConfig")
@@ -178,7 +182,8 @@ def _check_modalities(config: Json, rules: Rules) -> None:
     if ratio is not None and ratio not in (RATIOS | WIDE_RATIOS if wide else RATIOS):
         listed = ", ".join(f"'{item}'" for item in sorted(RATIOS | WIDE_RATIOS if wide else RATIOS))
         raise bad(
-            f"* GenerateContentRequest.generation_config.image_config.aspect_ratio: aspect_ratio must be one of {listed}.\n"
+            f"* GenerateContentRequest.generation_config.image_config.aspect_ratio: aspect_ratio must be one of "
+            f"{listed}.\n"
         )
     if size is None:
         return
@@ -186,7 +191,8 @@ def _check_modalities(config: Json, rules: Rules) -> None:
         raise bad(f"Image size is not supported for models/{rules.model}")
     if size not in SIZES or (size == "512" and not wide):
         raise bad(
-            "* GenerateContentRequest.generation_config.image_config.image_size: image_size must be one of 1K, 2K, 4K.\n"
+            "* GenerateContentRequest.generation_config.image_config.image_size: image_size must be one of 1K, 2K, "
+            "4K.\n"
         )
 
 
@@ -209,7 +215,8 @@ def _check_tools(request: Json, rules: Rules) -> None:
             raise bad("Tool use with function calling is unsupported")
         if rules.profile.known and not rules.wrapped and not calling.get("includeServerSideToolInvocations"):
             raise bad(
-                "Please enable tool_config.include_server_side_tool_invocations to use Built-in tools with Function calling."
+                "Please enable tool_config.include_server_side_tool_invocations to use Built-in tools with Function "
+                "calling."
             )
     _check_choice(calling.get("functionCallingConfig") or {}, seen)
 
@@ -218,7 +225,8 @@ def _check_function(function: Json, path: str, seen: set[str]) -> None:
     name = function.get("name", "")
     if not NAME.fullmatch(name):
         raise bad(
-            f"* {path}.name: Invalid function name. Must start with a letter or an underscore. Must be alphanumeric (a-z, "
+            f"* {path}.name: Invalid function name. Must start with a letter or an underscore. Must be alphanumeric "
+            f"(a-z, "
             "A-Z, 0-9), underscores (_), dots (.), colons (:), or dashes (-), with a maximum length of 64.\n"
         )
     if name in seen:

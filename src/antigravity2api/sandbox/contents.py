@@ -13,11 +13,13 @@ from antigravity2api.sandbox.signing import Signer, is_escape
 
 IMAGES = frozenset("image/png image/jpeg image/webp image/heic image/heif".split())
 AUDIO = frozenset(
-    "audio/wav audio/x-wav audio/mp3 audio/mpeg audio/aiff audio/aac audio/ogg audio/flac audio/opus audio/pcm audio/webm "
+    "audio/wav audio/x-wav audio/mp3 audio/mpeg audio/aiff audio/aac audio/ogg audio/flac audio/opus audio/pcm "
+    "audio/webm "
     "audio/m4a audio/mp4 audio/l16".split()
 )
 VIDEO = frozenset(
-    "video/mp4 video/mpeg video/mov video/quicktime video/avi video/x-flv video/mpg video/webm video/wmv video/3gpp".split()
+    "video/mp4 video/mpeg video/mov video/quicktime video/avi video/x-flv video/mpg video/webm video/wmv "
+    "video/3gpp".split()
 )
 _TEXT = re.compile(r"text/[a-z0-9.+-]+", re.ASCII)
 _SCRIPTS = frozenset("application/x-javascript application/x-python application/rtf".split())
@@ -170,7 +172,8 @@ def _check_order(contents: list[Json], rules: Rules) -> None:
         if calls:
             if roles[index - 1] == "model":
                 raise bad(
-                    "Please ensure that function call turn comes immediately after a user turn or after a function response turn."
+                    "Please ensure that function call turn comes immediately after a user turn or after a function "
+                    "response turn."
                 )
             _check_pairs(calls, results_of(contents[index + 1]) if index + 1 < len(contents) else [], rules)
         elif results and not calls_of(contents[index - 1] if index else {}):
@@ -182,14 +185,16 @@ def _check_order(contents: list[Json], rules: Rules) -> None:
 def _check_pairs(calls: list[Json], results: list[Json], rules: Rules) -> None:
     if len(calls) != len(results):
         raise bad(
-            "Please ensure that the number of function response parts is equal to the number of function call parts of the "
+            "Please ensure that the number of function response parts is equal to the number of function call parts of "
+            "the "
             "function call turn."
         )
     for asked, told in zip(calls, results, strict=True):
         call, result = asked["functionCall"], told["functionResponse"]
         if call["name"] != result["name"]:
             raise bad(
-                f"Please ensure that function response parts have the names and the order of the function call parts: expected "
+                f"Please ensure that function response parts have the names and the order of the function call parts: "
+                f"expected "
                 f"`{call['name']}`, found `{result['name']}`."
             )
         if call.get("id", "") != result.get("id", "") and (call.get("id") or rules.profile.call_ids):
@@ -218,15 +223,17 @@ def _check_signatures(contents: list[Json], rules: Rules) -> None:
         calls = calls_of(contents[index])
         if calls and "thoughtSignature" not in calls[0]:
             raise bad(
-                "Function call is missing a thought_signature in functionCall parts. This is required for tools to work "
-                "correctly, and missing thought_signature may lead to degraded model performance. Additional data, function "
+                "Function call is missing a thought_signature in functionCall parts. This is required for tools to "
+                "work "
+                "correctly, and missing thought_signature may lead to degraded model performance. Additional data, "
+                "function "
                 f"call `default_api:{calls[0]['functionCall']['name']}` , position {index + 1}. Please refer to "
                 "https://ai.google.dev/gemini-api/docs/thought-signatures for more details."
             )
 
 
 def _signed_parts(contents: list[Json]) -> Iterator[tuple[Json, Json]]:
-    """Each part with a signature, and what was signed: a thought is signed as a whole, however many parts it came in."""
+    """Each signed part, and what was signed: a thought is signed as a whole, however many parts it came in."""
     for content in contents:
         thought = ""
         for part in content.get("parts") or []:

@@ -1,4 +1,4 @@
-"""One request being answered: what a fault or the ordinary path needs to write the answer in the form that was asked for."""
+"""One request being answered: what faults and the ordinary path need to answer in the form that was asked for."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ _SERVER = ("server", "antigravity2api-sandbox")
 def encode(value: Any) -> bytes:
     """JSON on one line, spaced as Google's."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ": ")).encode("utf-8", "replace")
+
+
+def _nothing() -> Answer:
+    raise GoogleError(500, "No answer was prepared.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +50,13 @@ class Exchange:
     wrapped: bool
     headers: Mapping[str, str]
     request: Json
-    make_answer: Callable[[], Answer] | None = None
+    make_answer: Callable[[], Answer] = _nothing
     trace: str = ""
 
     # values
 
     def chunks(self) -> list[Json]:
         """The ordinary answer's events, not wrapped; a single one for a request that does not stream."""
-        assert self.make_answer is not None
         answer = self.make_answer()
         return events(answer) if self.stream else [unary(answer)]
 

@@ -74,9 +74,14 @@ def profile(model: str) -> ModelProfile:
     major, minor = int(match[1]), int(match[2] or 0)
     if major < 2 or (major, minor) < (2, 5):
         found = ModelProfile(
-            family="gemini-2.0", multi_candidate=True, logprobs=True, output_limit=8192, input_limit=1_048_576,
-            json_with_tools=False, search_with_tools=False,
-        )  # fmt: skip
+            family="gemini-2.0",
+            multi_candidate=True,
+            logprobs=True,
+            output_limit=8192,
+            input_limit=1_048_576,
+            json_with_tools=False,
+            search_with_tools=False,
+        )
     elif major == 2:
         found = _two_five(model)
     elif major == 3:
@@ -92,10 +97,21 @@ def _two_five(model: str) -> ModelProfile:
     kind = "pro" if "pro" in model else "flash-lite" if "flash-lite" in model else "flash"
     low, high, zero, default = _BUDGETS[kind]
     return ModelProfile(
-        family="gemini-2.5", multi_candidate=True, thinking="budget", budget_min=low, budget_max=high, budget_zero=zero,
-        default_budget=default, output_limit=65_536, input_limit=1_048_576, logprobs=True, json_with_tools=False,
-        search_with_tools=False, signatures="optional", media_resolution=True,
-    )  # fmt: skip
+        family="gemini-2.5",
+        multi_candidate=True,
+        thinking="budget",
+        budget_min=low,
+        budget_max=high,
+        budget_zero=zero,
+        default_budget=default,
+        output_limit=65_536,
+        input_limit=1_048_576,
+        logprobs=True,
+        json_with_tools=False,
+        search_with_tools=False,
+        signatures="optional",
+        media_resolution=True,
+    )
 
 
 def _three(model: str, major: int, minor: int) -> ModelProfile:
@@ -103,41 +119,75 @@ def _three(model: str, major: int, minor: int) -> ModelProfile:
     levels: tuple[str, ...] = ("LOW", "MEDIUM", "HIGH")
     if flash and minor < 7:
         levels = ("MINIMAL", *levels)
+    default = "MEDIUM" if minor >= 5 else "HIGH"
     if "lite" in model and (major, minor) < (3, 6):
         default = "MINIMAL"
-    else:
-        default = "MEDIUM" if minor >= 5 else "HIGH"
     return ModelProfile(
-        family="gemini-3", sampling="ignored" if minor >= 6 or "3.5-flash-lite" in model else "used", penalties="dropped",
-        thinking="level", levels=levels, default_level=default, budget_max=65_536, budget_zero=True, output_limit=65_536,
-        input_limit=1_048_576, prefill=minor < 6, multimodal_tool_results=True, call_ids=minor >= 8, signatures="strict",
+        family="gemini-3",
+        sampling="ignored" if minor >= 6 or "3.5-flash-lite" in model else "used",
+        penalties="dropped",
+        thinking="level",
+        levels=levels,
+        default_level=default,
+        budget_max=65_536,
+        budget_zero=True,
+        output_limit=65_536,
+        input_limit=1_048_576,
+        prefill=minor < 6,
+        multimodal_tool_results=True,
+        call_ids=minor >= 8,
+        signatures="strict",
         media_resolution=True,
-    )  # fmt: skip
+    )
 
 
 def _four(model: str) -> ModelProfile:
     deep = "hydrogen" in model or "neon" in model
     return ModelProfile(
-        family="gemini-4", sampling="ignored", penalties="dropped", thinking="level",
+        family="gemini-4",
+        sampling="ignored",
+        penalties="dropped",
+        thinking="level",
         levels=("LOW", "MEDIUM", "HIGH", "XHIGH") if deep else ("LOW", "MEDIUM", "HIGH"),
-        default_level="HIGH" if deep else "MEDIUM", output_limit=65_536, input_limit=1_048_576, prefill=False,
-        multimodal_tool_results=True, call_ids=True, signatures="strict", media_resolution=True,
-    )  # fmt: skip
+        default_level="HIGH" if deep else "MEDIUM",
+        output_limit=65_536,
+        input_limit=1_048_576,
+        prefill=False,
+        multimodal_tool_results=True,
+        call_ids=True,
+        signatures="strict",
+        media_resolution=True,
+    )
 
 
 def _image(found: ModelProfile, model: str) -> ModelProfile:
-    """Image models: no calling, thinking only where the family's page lists levels, sizes from the third generation on."""
+    """Image models: no calling, thinking only where levels are listed, sizes from the third generation on."""
     third = found.family != "gemini-2.5"
     levels = ("MINIMAL", "HIGH") if "3.1-flash" in model else ()
     return replace(
-        found, image_output=True, image_size=third, tools=False, thinking="level" if levels else "none", levels=levels,
-        default_level=levels[0] if levels else None, signatures="optional" if third else "none", prefill=True, logprobs=False,
+        found,
+        image_output=True,
+        image_size=third,
+        tools=False,
+        thinking="level" if levels else "none",
+        levels=levels,
+        default_level=levels[0] if levels else None,
+        signatures="optional" if third else "none",
+        prefill=True,
+        logprobs=False,
         output_limit=32_768,
-    )  # fmt: skip
+    )
 
 
 def _claude(model: str) -> ModelProfile:
     return ModelProfile(
-        family="claude", thinking="budget" if "thinking" in model else "none", budget_min=1024, budget_max=63_999,
-        default_budget=0, output_limit=64_000, input_limit=200_000, call_ids=True, signatures="optional",
-    )  # fmt: skip
+        family="claude",
+        thinking="budget" if "thinking" in model else "none",
+        budget_min=1024,
+        budget_max=63_999,
+        default_budget=0,
+        output_limit=64_000,
+        input_limit=200_000,
+        call_ids=True,
+        signatures="optional",
+    )

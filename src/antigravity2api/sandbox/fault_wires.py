@@ -1,4 +1,4 @@
-"""Faults of the connection and of the framing: resets, stalls, broken HTTP, odd but legal ways to write an event stream."""
+"""Faults of connection and framing: resets, stalls, broken HTTP, odd but legal ways to write an event stream."""
 
 from __future__ import annotations
 
@@ -265,7 +265,7 @@ async def _gzip_cut(ex: Exchange) -> None:
 
 
 async def _gzip_bomb(ex: Exchange) -> None:
-    """One event whose text unpacks to 256 MB; it is made by repeating one packed block, so it costs the sandbox nothing."""
+    """One event whose text unpacks to 256 MB, made by repeating one packed block: it costs the sandbox nothing."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     lead = (
         b'data: {"candidates": [{"content": {"parts": [{"text": "'
@@ -383,12 +383,22 @@ def faults() -> list[Fault]:
         *(reset, once(reset), close, once(close), stall, once(stall)),
         Fault("headers-drip", "The head comes one byte a beat and never ends.", _drip_head),
         Fault("headers-stall", "Half a head, then silence until the stall limit.", _half_head),
-        Fault("garbage-status", "Bytes that are no HTTP.", _bytes_then_close(b"SSH-2.0-OpenSSH_9.9\r\n\x00\x01\x02garbage\r\n\r\n")),
+        Fault(
+            "garbage-status",
+            "Bytes that are no HTTP.",
+            _bytes_then_close(b"SSH-2.0-OpenSSH_9.9\r\n\x00\x01\x02garbage\r\n\r\n"),
+        ),
         Fault("headers-huge", "A head of 400 KB.", _huge_head),
         Fault("headers-many", "A head of 20,000 lines.", _many_headers),
-        Fault("headers-conflict", "Content-Length and Transfer-Encoding together.", _bytes_then_close(
-            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n"
-            b"2\r\n{}\r\n0\r\n\r\n")),
+        Fault(
+            "headers-conflict",
+            "Content-Length and Transfer-Encoding together.",
+            _bytes_then_close(
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 5\r\ntransfer-encoding: "
+                b"chunked\r\n\r\n"
+                b"2\r\n{}\r\n0\r\n\r\n"
+            ),
+        ),
         Fault("bad-chunk-size", "The first chunk has no readable size.", _bad_chunk_first),
         Fault("bad-chunk-midstream", "Half the answer, then a chunk without a readable size.", _broken_off(_bad_chunk)),
         Fault("early-response", "429 before the request's body has been read.", _early, early=True),
@@ -403,20 +413,47 @@ def faults() -> list[Fault]:
         Fault("stays-open", "A complete answer on a connection that does not end.", _stays_open),
         Fault("split-utf8", "Characters of several bytes, each cut over two chunks.", _split_utf8),
         Fault("single-bytes", "Each byte in a chunk of its own.", _cut_into(lambda _: 1)),
-        Fault("odd-chunks", "Chunks of 1 to 97 bytes across the events.", _cut_into(lambda number: number * 7 % 97 + 1)),
+        Fault(
+            "odd-chunks", "Chunks of 1 to 97 bytes across the events.", _cut_into(lambda number: number * 7 % 97 + 1)
+        ),
         Fault("lf-only", "Lines end with LF.", _framed(lambda value: b"data: " + value + b"\n\n")),
         Fault("cr-only", "Lines end with CR.", _framed(lambda value: b"data: " + value + b"\r\r")),
         Fault("no-blank", "No blank after data:.", _framed(lambda value: b"data:" + value + b"\r\n\r\n")),
-        Fault("bom", "A byte order mark before the first event.", _framed(
-            lambda value: b"data: " + value + b"\r\n\r\n", preface=b"\xef\xbb\xbf")),
-        Fault("comments", "Comments, ids, event names and retry lines among the events.", _framed(
-            lambda value: b": hello\r\nid: 1\r\nevent: message\r\nretry: 100\r\ndata: " + value + b"\r\n: bye\r\n\r\n:\r\n\r\n")),
+        Fault(
+            "bom",
+            "A byte order mark before the first event.",
+            _framed(lambda value: b"data: " + value + b"\r\n\r\n", preface=b"\xef\xbb\xbf"),
+        ),
+        Fault(
+            "comments",
+            "Comments, ids, event names and retry lines among the events.",
+            _framed(
+                lambda value: (
+                    b": hello\r\nid: 1\r\nevent: message\r\nretry: 100\r\ndata: "
+                    + value
+                    + b"\r\n: bye\r\n\r\n:\r\n\r\n"
+                )
+            ),
+        ),
         Fault("multi-line-data", "Each event over many data: lines.", _framed(_multi_line)),
-        Fault("blank-lines", "Several blank lines between events.", _framed(lambda value: b"\r\n\r\ndata: " + value + b"\r\n\r\n\r\n")),
-        Fault("last-event-without-blank-line", "The last event ends with the stream.", _framed(
-            lambda value: b"data: " + value + b"\r\n\r\n", last=lambda value: b"data: " + value)),
-        Fault("done-mark", "An OpenAI-style [DONE] after the last event.", _framed(
-            lambda value: b"data: " + value + b"\r\n\r\n", last=lambda value: b"data: " + value + b"\r\n\r\ndata: [DONE]\r\n\r\n")),
+        Fault(
+            "blank-lines",
+            "Several blank lines between events.",
+            _framed(lambda value: b"\r\n\r\ndata: " + value + b"\r\n\r\n\r\n"),
+        ),
+        Fault(
+            "last-event-without-blank-line",
+            "The last event ends with the stream.",
+            _framed(lambda value: b"data: " + value + b"\r\n\r\n", last=lambda value: b"data: " + value),
+        ),
+        Fault(
+            "done-mark",
+            "An OpenAI-style [DONE] after the last event.",
+            _framed(
+                lambda value: b"data: " + value + b"\r\n\r\n",
+                last=lambda value: b"data: " + value + b"\r\n\r\ndata: [DONE]\r\n\r\n",
+            ),
+        ),
         Fault("trailers", "Trailer fields after the last chunk.", _trailers),
         Fault("chunk-extensions", "Chunk sizes with extensions, in capital digits.", _chunk_extensions),
         Fault("http10", "An HTTP/1.0 answer that ends with the connection.", _http10),
@@ -434,7 +471,7 @@ def faults() -> list[Fault]:
         Fault("endless", "Events without end, one a beat.", _endless),
         Fault("comments-only", "A comment a beat and never an event.", _comment_flood),
         Fault("after-end", "A second, uninvited answer behind the first.", _after_end),
-    ]  # fmt: skip
+    ]
 
 
 async def _half_head(ex: Exchange) -> None:

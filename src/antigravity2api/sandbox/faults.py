@@ -9,19 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from antigravity2api.sandbox import fault_answers, fault_statuses, fault_wires
 from antigravity2api.sandbox.fault import Fault
+from antigravity2api.sandbox.fault_answers import faults as answer_faults
+from antigravity2api.sandbox.fault_statuses import faults as status_faults
+from antigravity2api.sandbox.fault_wires import faults as wire_faults
 
 PREFIX = "gemini-fault-"
 
 
 def _register() -> Mapping[str, Fault]:
     found: dict[str, Fault] = {}
-    for module in (fault_wires, fault_statuses, fault_answers):
-        for fault in module.faults():
-            if fault.name in found:
-                raise ValueError(f"two faults are called {fault.name}")
-            found[fault.name] = fault
+    for fault in (*wire_faults(), *status_faults(), *answer_faults()):
+        if fault.name in found:
+            raise ValueError(f"two faults are called {fault.name}")
+        found[fault.name] = fault
     return MappingProxyType(found)
 
 

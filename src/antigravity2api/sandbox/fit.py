@@ -106,7 +106,7 @@ class Fitter:
         return result
 
     def _is_meant(self, name: str, schema: Any, depth: int) -> bool:
-        """Whether an optional property is worth filling: its choice is spoken of, or an answer would be bare without it."""
+        """Whether an optional property is worth filling: the question speaks of its choice, or names a place."""
         if not isinstance(schema, dict):
             return False
         schema = self._flat(schema)

@@ -70,7 +70,7 @@ def bad(message: str) -> GoogleError:
 
 
 def bad_fields(violations: Sequence[tuple[str, str]]) -> GoogleError:
-    """A body that does not fit the message: every violation is named, as ``BadRequest`` does. ``(field, description)``."""
+    """A body that does not fit the message; every violation is named: ``(field, description)``."""
     listed = [{"field": field, "description": text} if field else {"description": text} for field, text in violations]
     message = "\n".join(text for _, text in violations)
     return GoogleError(400, message, details=[detail("BadRequest", fieldViolations=listed)])
@@ -92,7 +92,8 @@ def no_key() -> GoogleError:
     """No credential at all on the Gemini API."""
     return GoogleError(
         403,
-        "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or other form "
+        "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or other "
+        "form "
         "of API consumer identity to call this API.",
     )
 
@@ -112,13 +113,14 @@ def model_not_found(model: str, version: str, method: str = "generateContent") -
     """A model that is unknown, retired, or does not offer the method."""
     return GoogleError(
         404,
-        f"models/{model} is not found for API version {version}, or is not supported for {method}. Call ListModels to see "
+        f"models/{model} is not found for API version {version}, or is not supported for {method}. Call ListModels to "
+        f"see "
         "the list of available models and their supported methods.",
     )
 
 
 def quota(model: str, delay: str, *, per: str = "Minute", limit: str = "10") -> GoogleError:
-    """A quota of the free tier: ``QuotaFailure`` names it, ``RetryInfo`` says when (not to be believed for a day's quota)."""
+    """A quota: ``QuotaFailure`` names it, ``RetryInfo`` says when (not to be believed for a day's quota)."""
     metric = "generativelanguage.googleapis.com/generate_content_free_tier_requests"
     violation: Json = {
         "quotaMetric": metric,
@@ -129,7 +131,8 @@ def quota(model: str, delay: str, *, per: str = "Minute", limit: str = "10") -> 
         violation["quotaValue"] = limit
     return GoogleError(
         429,
-        "You exceeded your current quota, please check your plan and billing details. For more information on this error, "
+        "You exceeded your current quota, please check your plan and billing details. For more information on this "
+        "error, "
         "head to: https://ai.google.dev/gemini-api/docs/rate-limits. \n"
         f"* Quota exceeded for metric: {metric}, limit: {limit}, model: {model}\nPlease retry in {delay}.",
         details=[

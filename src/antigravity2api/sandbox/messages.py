@@ -1,8 +1,8 @@
 """The message types of Google's API as data: field name to type, for ``proto`` to check a body against.
 
 Types: ``string bool int32 int64 float bytes duration value struct``, ``enum:NAME``, ``map:TYPE`` or the name of another
-message; a leading ``*`` makes it repeated. Source: Google's published schema of the Gemini API; fields that only Vertex AI
-has are left out, because the Gemini API answers 400 for them.
+message; a leading ``*`` makes it repeated. Source: Google's published schema of the Gemini API; fields that only Vertex
+AI has are left out, because the Gemini API answers 400 for them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ ENUMS: Mapping[str, frozenset[str]] = MappingProxyType(
             "HARM_CATEGORY_CIVIC_INTEGRITY HARM_CATEGORY_JAILBREAK".split()
         ),
         "SafetySetting.HarmBlockThreshold": frozenset(
-            "HARM_BLOCK_THRESHOLD_UNSPECIFIED BLOCK_LOW_AND_ABOVE BLOCK_MEDIUM_AND_ABOVE BLOCK_ONLY_HIGH BLOCK_NONE OFF".split()
+            "HARM_BLOCK_THRESHOLD_UNSPECIFIED BLOCK_LOW_AND_ABOVE BLOCK_MEDIUM_AND_ABOVE BLOCK_ONLY_HIGH BLOCK_NONE "
+            "OFF".split()
         ),
         "ThinkingConfig.ThinkingLevel": frozenset("THINKING_LEVEL_UNSPECIFIED MINIMAL LOW MEDIUM HIGH XHIGH".split()),
         "GenerationConfig.Modality": frozenset("MODALITY_UNSPECIFIED TEXT IMAGE AUDIO VIDEO".split()),

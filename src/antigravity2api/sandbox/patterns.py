@@ -81,11 +81,12 @@ def _holds(item: Any, char: str) -> bool:
     operation, argument = item
     match str(operation):
         case "LITERAL":
-            return ord(char) == argument
+            return bool(ord(char) == argument)
         case "RANGE":
             return bool(argument[0] <= ord(char) <= argument[1])
         case "CATEGORY":
-            positive = {"CATEGORY_DIGIT": str.isdigit, "CATEGORY_SPACE": str.isspace}
-            test = positive.get(str(argument))
-            return test(char) if test else char.isalnum() or char == "_"
+            name = str(argument)
+            if name == "CATEGORY_DIGIT":
+                return char.isdigit()
+            return char.isspace() if name == "CATEGORY_SPACE" else char.isalnum() or char == "_"
     return False

@@ -11,13 +11,14 @@ from antigravity2api.sandbox.google import Json
 from antigravity2api.sandbox.question import Question
 
 _GREETING = re.compile(
-    r"\W*(hi|hello|hey|hallo|hola|bonjour|ciao|greetings|good (morning|afternoon|evening)|\u4f60\u597d|\u60a8\u597d|\u3053\u3093\u306b\u3061\u306f)"
+    r"\W*(hi|hello|hey|hallo|hola|bonjour|ciao|greetings|"
+    r"good (morning|afternoon|evening)|\u4f60\u597d|\u60a8\u597d|\u3053\u3093\u306b\u3061\u306f)"
     r"(?!\w)[^.?]{0,24}",
     re.IGNORECASE,
 )
 _SAY = re.compile(
-    r"\W*(?:please\s+)?(?:say|repeat|echo|reply with|respond with|answer with)(?:\s+(?:exactly|only|just|after me|this|the words?|"
-    r"the phrase|the following|the text))*\s*[:,]?\s+[\"'\u201c`]?(?P<text>.+?)[\"'\u201d`]?[.!]?\s*",
+    r"\W*(?:please\s+)?(?:say|repeat|echo|reply with|respond with|answer with)"
+    r"(?:\s+(?:exactly|only|just|after me|the words?|the phrase|the following|the text))*\s*[:,]?\s+[\"'\u201c`]?(?P<text>.+?)[\"'\u201d`]?[.!]?\s*",
     re.IGNORECASE | re.DOTALL,
 )
 _COUNT = re.compile(r"\bcount\b.*?(-?\d{1,6})\D+?(-?\d{1,6})", re.IGNORECASE | re.DOTALL)
@@ -25,8 +26,8 @@ _LONG = re.compile(r"\b(\d{1,6})[ -]words?\b", re.IGNORECASE)
 _MY_NAME = re.compile(r"\bmy name is ([\w'-]{1,60})", re.IGNORECASE)
 _WHO_AM_I = re.compile(r"\b(what('s| is) my name|who am i)\b", re.IGNORECASE)
 _FILLER = (
-    "the sandbox writes a plain sentence here so that a long answer has something to stream and nobody has to wait for a model "
-    "to think of it"
+    "the sandbox writes a plain sentence here so that a long answer has something to stream "
+    "and nobody has to wait for a model to think of it"
 ).split()
 MOST_WORDS = 20_000
 
@@ -63,7 +64,8 @@ def answer_text(request: Json, question: Question) -> str:
 def thought_text(question: Question) -> str:
     """The summary of a thought."""
     return (
-        f"**Reading the question**\n\nThe user asks: \u201c{_cut(question.text, 160)}\u201d. I look for a tool that fits, then "
+        f"**Reading the question**\n\nThe user asks: \u201c{_cut(question.text, 160)}\u201d. I look for a tool that "
+        f"fits, then "
         "for what the words themselves say.\n"
     )
 
@@ -105,7 +107,7 @@ def _media(contents: Sequence[Json]) -> list[str]:
 
 
 def _described(mime_type: str, *, size: int | None = None, where: str = "") -> str:
-    kind = mime_type.split("/")[0]
+    kind = mime_type.partition("/")[0]
     article = "an" if kind in ("image", "audio") else "a"
     noun = {"image": "image", "audio": "audio file", "video": "video"}.get(kind, "file")
     return f"{article} {noun} ({mime_type}, {where if size is None else f'{size} bytes'})"

@@ -198,9 +198,7 @@ class _Checker:
     def _integer(self, value: Any, kind: str, path: str) -> Any:
         low, high = _RANGES[kind]
         number = value
-        if isinstance(value, str) and _INTEGER.fullmatch(value):
-            number = int(value)
-        elif isinstance(value, float) and value.is_integer():
+        if (isinstance(value, str) and _INTEGER.fullmatch(value)) or (isinstance(value, float) and value.is_integer()):
             number = int(value)
         if not isinstance(number, int) or isinstance(number, bool) or not low <= number <= high:
             return self._invalid(value, kind, path)

@@ -9,15 +9,20 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 _STOP = frozenset(
-    "a an the is are was were be been do does did can could will would should may might must shall i you he she it we they me "
-    "my your his her its our their this that these those what which who whom whose when where why how there here and or but if "
-    "then so of in on at to for from by with about into over under as than please tell give show get set make let find use "
-    "using call run have has had not no yes all any some one just now want need like know me us them also up out more".split()
+    "a an the is are was were be been do does did can could will would should may might must shall i you he she it we "
+    "they me "
+    "my your his her its our their this that these those what which who whom whose when where why how there here and "
+    "or but if "
+    "then so of in on at to for from by with about into over under as than please tell give show get set make let find "
+    "use "
+    "using call run have has had not no yes all any some one just now want need like know me us them also up out "
+    "more".split()
 )
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]*|[0-9]+|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NAMED = re.compile(
-    r"[A-Z\u00c0-\u00de][\w'\u2019-]*(?:[ ](?:de|del|la|el|of|the|am|an|der|upon)(?=[ ][A-Z\u00c0-\u00de])|[ ][A-Z\u00c0-\u00de][\w'\u2019-]*)*"
+    r"[A-Z\u00c0-\u00de][\w'\u2019-]*(?:[ ](?:de|del|la|el|of|the|am|an|der|upon)(?=[ ][A-Z\u00c0-\u00de])|[ "
+    r"][A-Z\u00c0-\u00de][\w'\u2019-]*)*"
 )
 _QUOTED = re.compile(
     r'"([^"\n]{1,300})"|\u201c([^\u201d\n]{1,300})\u201d|`([^`\n]{1,300})`|(?<!\w)\'([^\'\n]{1,300})\'(?!\w)'
@@ -132,12 +137,14 @@ def evaluate(expression: str) -> str | None:
         value = _value(ast.parse(expression, mode="eval").body)
     except (SyntaxError, ValueError, ZeroDivisionError, OverflowError, RecursionError, MemoryError):
         return None
-    return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else str(value)
+    return str(value).removesuffix(".0")
 
 
 def _value(node: ast.expr) -> float:
     match node:
-        case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
+        case ast.Constant(value=bool()):
+            raise ValueError
+        case ast.Constant(value=int() | float() as number):
             return number
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_value(operand)

@@ -21,7 +21,7 @@ class Route:
     """An operation: the method's name, the model in the path, the API version, and whether it is the wrapped form."""
 
     operation: str
-    """``generateContent``, ``countTokens``, ``listModels``, ``loadCodeAssist`` …; empty for a path that leads nowhere."""
+    """``generateContent``, ``countTokens``, ``listModels`` …; empty for a path that leads nowhere."""
     query: dict[str, str]
     model: str = ""
     version: str = "v1beta"

@@ -1,13 +1,28 @@
-"""Schemas in requests: Google's own subset (``parameters``, ``responseSchema``) and JSON Schema, each with its limits."""
+"""Schemas in requests: Google's own subset (``parameters``, ``responseSchema``) and JSON Schema, with their limits."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from antigravity2api.sandbox.google import Json, bad
 
 MAX_DEPTH = 32
 _JSON_TYPES = frozenset("string number integer boolean array object null".split())
+_SHAPES: Mapping[str, tuple[type, ...]] = MappingProxyType(
+    {
+        **dict.fromkeys(("properties", "$defs", "definitions", "patternProperties"), (dict,)),
+        **dict.fromkeys(("enum", "required", "anyOf", "oneOf", "allOf", "prefixItems", "propertyOrdering"), (list,)),
+        **dict.fromkeys(("items", "additionalProperties"), (dict, bool)),
+        **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"), (int, float)),
+        **dict.fromkeys(
+            ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"), (int, float)
+        ),
+        **dict.fromkeys(("format", "pattern", "title", "description", "$ref"), (str,)),
+    }
+)
+"""What each keyword of JSON Schema holds."""
 
 
 def check_openapi(schema: Json, path: str, *, top_object: bool = False) -> None:
@@ -20,32 +35,31 @@ def check_openapi(schema: Json, path: str, *, top_object: bool = False) -> None:
 def _check_openapi(schema: Json, path: str, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise bad(f"* {path}: maximum schema depth exceeded\n")
-    kind = schema.get("type")
-    enum = schema.get("enum") or []
-    if enum and kind not in (None, "STRING"):
-        raise bad(f"* {path}.enum: only allowed for STRING type\n")
-    for index, word in enumerate(enum):
-        if word == "":
-            raise bad(f"* {path}.enum[{index}]: cannot be empty\n")
+    _check_kind(schema, path)
     properties: Json = schema.get("properties") or {}
-    if properties and kind not in (None, "OBJECT"):
-        raise bad(f"* {path}.properties: only allowed for OBJECT type\n")
-    for index, name in enumerate(schema.get("required") or []):
-        if name not in properties:
-            raise bad(f"* {path}.required[{index}]: property is not defined\n")
-    for index, name in enumerate(schema.get("propertyOrdering") or []):
-        if name not in properties:
-            raise bad(f"* {path}.property_ordering[{index}]: property is not defined\n")
-    if kind == "ARRAY" and "items" not in schema:
-        raise bad(f"* {path}.items: missing field.\n")
+    for key, spelled in (("required", "required"), ("propertyOrdering", "property_ordering")):
+        for index, name in enumerate(schema.get(key) or []):
+            if name not in properties:
+                raise bad(f"* {path}.{spelled}[{index}]: property is not defined\n")
     if "items" in schema:
-        if kind not in (None, "ARRAY"):
-            raise bad(f"* {path}.items: only allowed for ARRAY type\n")
         _check_openapi(schema["items"], f"{path}.items", depth + 1)
     for name, below in properties.items():
         _check_openapi(below, f"{path}.properties[{name}]", depth + 1)
     for index, below in enumerate(schema.get("anyOf") or []):
         _check_openapi(below, f"{path}.any_of[{index}]", depth + 1)
+
+
+def _check_kind(schema: Json, path: str) -> None:
+    """Keywords that only one type may have."""
+    kind = schema.get("type")
+    enum = schema.get("enum") or []
+    for key, only in (("enum", "STRING"), ("properties", "OBJECT"), ("items", "ARRAY")):
+        if schema.get(key) and kind not in (None, only):
+            raise bad(f"* {path}.{key}: only allowed for {only} type\n")
+    if "" in enum:
+        raise bad(f"* {path}.enum[{enum.index('')}]: cannot be empty\n")
+    if kind == "ARRAY" and "items" not in schema:
+        raise bad(f"* {path}.items: missing field.\n")
 
 
 def check_json(schema: Any, path: str, *, top_object: bool = False) -> None:
@@ -72,12 +86,14 @@ def _check_json(schema: Any, path: str, depth: int, root: Json) -> None:
             raise bad(f"* {path}: reference to undefined schema at {schema['$ref']}\n")
     kinds = schema.get("type", [])
     for kind in kinds if isinstance(kinds, list) else [kinds]:
-        if kind not in _JSON_TYPES:
+        if not isinstance(kind, str) or kind not in _JSON_TYPES:
             raise bad(f"* {path}.type: unknown type {kind!r}\n")
-    if "enum" in schema and not isinstance(schema["enum"], list):
-        raise bad(f"* {path}.enum: must be a list\n")
-    if not isinstance(schema.get("required", []), list):
-        raise bad(f"* {path}.required: must be a list\n")
+    for key, shape in _SHAPES.items():
+        value = schema.get(key)
+        if key in schema and (not isinstance(value, shape) or (isinstance(value, bool) and bool not in shape)):
+            raise bad(f"* {path}.{key}: invalid value\n")
+    if not all(isinstance(name, str) for name in schema.get("required", [])):
+        raise bad(f"* {path}.required: must be a list of names\n")
     for name, below in _below(schema):
         _check_json(below, f"{path}.{name}", depth + 1, root)
 

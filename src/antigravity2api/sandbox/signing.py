@@ -1,7 +1,7 @@
 """Thought signatures that can be checked: each is an HMAC over the part it was issued for.
 
-A signature is valid on that very part, for the family and backend that issued it. Numbers are compared by value and keys in
-any order, because clients write arguments anew; everything else counts.
+A signature is valid on that very part, for the family and backend that issued it. Numbers are compared by value and
+keys in any order, because clients write arguments anew; everything else counts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ESCAPES = frozenset(
     for decoded in (decode_base64(word), word.encode())
     if decoded is not None
 )
-"""Google's two documented escape values, as the bytes of their base64 reading and as plain bytes (both are on the wire)."""
+"""Google's two documented escape values, read as base64 and as plain bytes (both are on the wire)."""
 
 
 def is_escape(signature: str) -> bool:

@@ -104,7 +104,7 @@ def _response(answer: Answer, candidates: list[Json], tokens: int, images: int) 
 
 
 def _signed(answer: Answer, parts: list[Json]) -> list[Json]:
-    """The parts with signatures where the family puts them: first call, code, image, thought (Claude), else the last text."""
+    """The parts, signed where the family signs: first call, code, image, thought (Claude), else the last text."""
     result = [dict(part) for part in parts]
     place = _place_of_signature(answer, result)
     if place is not None:

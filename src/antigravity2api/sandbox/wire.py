@@ -1,7 +1,7 @@
 """A small HTTP/1.1 listener of the sandbox's own, because a well-behaved server cannot be made to misbehave.
 
-It reads requests strictly enough to notice a broken gateway and lets the handler write any bytes. Not for production: the
-gateway's own server is ``antigravity2api.server``.
+It reads requests strictly enough to notice a broken gateway and lets the handler write any bytes. Not for production:
+the gateway's own server is ``antigravity2api.server``.
 """
 
 from __future__ import annotations
@@ -13,14 +13,27 @@ import struct
 import zlib
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from typing import cast
 
 MAX_HEAD = 64 * 1024
 _HIGH_WATER = 256 * 1024
 _REASONS = {
-    200: "OK", 204: "No Content", 302: "Found", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
-    405: "Method Not Allowed", 411: "Length Required", 413: "Request Entity Too Large", 429: "Too Many Requests",
-    431: "Request Header Fields Too Large", 500: "Internal Server Error", 503: "Service Unavailable", 504: "Gateway Timeout",
-}  # fmt: skip
+    200: "OK",
+    204: "No Content",
+    302: "Found",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    411: "Length Required",
+    413: "Request Entity Too Large",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
 
 
 class Left(Exception):
@@ -101,8 +114,7 @@ class Connection(asyncio.Protocol):
     # asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         self._open.add(self)
         self.task = asyncio.get_running_loop().create_task(self._run())
 
@@ -142,7 +154,10 @@ class Connection(asyncio.Protocol):
                 raise Left
 
     async def pause(self, seconds: float) -> None:
-        """Wait, unless the client leaves first."""
+        """Wait, unless the client leaves first; no time at all lets others have a turn."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
         deadline = asyncio.get_running_loop().time() + seconds
         while not self.ended:
             rest = deadline - asyncio.get_running_loop().time()
@@ -170,7 +185,7 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     async def discard(self, seconds: float) -> None:
-        """Say the last word, then swallow what the client still sends: closing over unread bytes would destroy the answer."""
+        """End our side, then swallow what still comes: closing over unread bytes would destroy the answer."""
         self.keep_alive = False
         if self._transport is not None and not self.gone and self._transport.can_write_eof():
             self._transport.write_eof()
@@ -223,6 +238,8 @@ class Connection(asyncio.Protocol):
                 await self.discard(1.0)
         except Left:
             pass
+        except Exception as error:  # noqa: BLE001 - a bug of the sandbox shall be seen, and end only this connection
+            asyncio.get_running_loop().call_exception_handler({"message": "the sandbox failed", "exception": error})
         finally:
             self.close()
 
@@ -245,13 +262,13 @@ class Connection(asyncio.Protocol):
         seen = 0
         while True:
             at = self._buffer.find(mark, max(0, seen - len(mark)))
+            if at > limit or (at < 0 and len(self._buffer) > limit):
+                raise BadHttp(431, "The request's head is too large.")
             if at >= 0:
                 data = bytes(self._buffer[:at])
                 del self._buffer[: at + len(mark)]
                 return data
             seen = len(self._buffer)
-            if seen > limit:
-                raise BadHttp(431, "The request's head is too large.")
             if not await self._more(limit):
                 return b""
 
