@@ -74,6 +74,8 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_unread",
         "_upload",
+        "_waiting",
+        "_write_until",
         "service",
     )
 
@@ -97,6 +99,8 @@ class Connection(asyncio.Protocol):
         self._unread = False
         self._read_past = 0
         self._since = 0.0
+        self._waiting = 0
+        self._write_until = math.inf
         self._deadline = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
@@ -153,7 +157,7 @@ class Connection(asyncio.Protocol):
         if self._answer is not None:
             self._answer.paused = True
         if self._state <= _RUN:
-            self._arm(min(self._deadline, self._write_deadline()))
+            self._arm(min(self._deadline, self._look_at_reader()))
 
     def resume_writing(self) -> None:
         """The client reads again."""
@@ -198,7 +202,7 @@ class Connection(asyncio.Protocol):
         if self._state >= _CLOSING:
             return
         self._state = _CLOSING
-        self._arm(self._write_deadline())
+        self._arm(self._look_at_reader())
         self._transport.close()
 
     def reset(self) -> None:
@@ -226,9 +230,8 @@ class Connection(asyncio.Protocol):
         """End it, whatever is under way."""
         if self._state == _GONE:
             return
-        self._state = _CLOSING
         self._forsake("cut")
-        self._transport.abort()
+        self.drop()
 
     # Input.
 
@@ -406,7 +409,7 @@ class Connection(asyncio.Protocol):
         limits, now = self.service.limits, self.service.loop.time()
         deadline = now + (limits.grace if self._eof else limits.keepalive)
         if self._paused:
-            deadline = min(deadline, self._write_deadline())
+            deadline = min(deadline, self._look_at_reader())
         self._arm(deadline)
         self.service.idle[self] = None
 
@@ -454,6 +457,12 @@ class Connection(asyncio.Protocol):
         if answer is None or answer.done:
             return
         answer.forsake(outcome)
+        if self._state != _GONE:
+            self._state = _CLOSING
+            if answer.ends_with_connection:
+                self.reset()
+            else:
+                self._transport.abort()
         if task is None:
             self._answer = None
             self._tell(answer)
@@ -504,6 +513,8 @@ class Connection(asyncio.Protocol):
 
     def _expired(self) -> None:
         state, answer = self._state, self._answer
+        if (state == _CLOSING or (self._paused and not self._eof)) and self._still_reads():
+            return
         if state == _HEAD and self._partial:
             self._refuse_head(408, "The request's header took too long.")
         elif state == _HEAD and not self._transport.get_write_buffer_size():
@@ -513,14 +524,25 @@ class Connection(asyncio.Protocol):
             self._turn_down(answer, refusal, None)
         elif state == _RUN and answer is not None and not answer.done:
             self._forsake("left" if self._eof else "cut")
-            self.drop()
         else:
             self._transport.abort()
 
-    def _write_deadline(self) -> float:
-        """A large answer on a slow line is not a client that does not read."""
-        waiting = max(0, self._transport.get_write_buffer_size() - 4 * _RATE)
-        return self.service.loop.time() + self.service.limits.write + waiting / _RATE
+    def _look_at_reader(self) -> float:
+        """Begin to watch a client that does not read; returns when to look again. In all it gets the write limit, and
+        more for a large answer: a slow line is not a client that has stopped."""
+        waiting = self._waiting = self._transport.get_write_buffer_size()
+        now, limit = self.service.loop.time(), self.service.limits.write
+        self._write_until = now + limit + max(0, waiting - 4 * _RATE) / _RATE
+        return now + limit
+
+    def _still_reads(self) -> bool:
+        """Whether a slow client has taken some of what waits since it was looked at, and has time left."""
+        waiting, now = self._transport.get_write_buffer_size(), self.service.loop.time()
+        if waiting >= self._waiting or now >= self._write_until:
+            return False
+        self._waiting = waiting
+        self._arm(min(self._write_until, now + self.service.limits.write))
+        return True
 
 
 def _past_body(length: int, rest: bytes) -> bytes | None:

@@ -148,6 +148,11 @@ class Answer:
         else:
             self._connection.reset()
 
+    @property
+    def ends_with_connection(self) -> bool:
+        """Whether an end of the connection would look like the end of the answer."""
+        return self.started and self._mode == _RAW
+
     def forsake(self, outcome: str) -> None:
         """The connection is lost: nothing can be written any more."""
         if self.done:

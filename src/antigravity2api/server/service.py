@@ -53,7 +53,7 @@ class Service:
     """The shared state of one process' connections; made within the running loop."""
 
     __slots__ = (
-        "_on_empty",
+        "_emptied",
         "app",
         "capacity",
         "connections",
@@ -80,7 +80,7 @@ class Service:
         self.idle: dict[Member, None] = {}
         """Connections between two requests, longest idle first."""
         self.tasks: set[asyncio.Task[None]] = set()
-        self._on_empty: asyncio.Future[None] | None = None
+        self._emptied = asyncio.Event()
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
 
     def enter(self, connection: Member) -> bool:
@@ -99,20 +99,14 @@ class Service:
         self.settle()
 
     def settle(self) -> None:
-        """Wake whoever waits for the last connection and request to end."""
-        waiter = self._on_empty
-        if waiter is not None and not self.connections and not self.tasks and not waiter.done():
-            waiter.set_result(None)
+        """While draining: wake whoever waits for the last connection and request to end."""
+        if self.draining and not self.connections and not self.tasks:
+            self._emptied.set()
 
     async def empty(self) -> None:
-        """Wait until no connection is open and no request runs."""
-        if not self.connections and not self.tasks:
-            return
-        self._on_empty = self.loop.create_future()
-        try:
-            await self._on_empty
-        finally:
-            self._on_empty = None
+        """Once draining: wait until no connection is open and no request runs."""
+        self.settle()
+        await self._emptied.wait()
 
     def refusal(self, status: int, head: Head | None, message: str) -> Refusal:
         """The application's words for a refusal, or none if it has none."""
