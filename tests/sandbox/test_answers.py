@@ -111,9 +111,11 @@ async def test_the_best_of_several_similar_tools_is_taken(sandbox: Sandbox) -> N
     functions = [
         {"name": name, "description": text, "parametersJsonSchema": path}
         for name, text in (
-            ("read_file", "Read a file"), ("write_file", "Write a file"), ("listFiles", "List the files of a folder"),
+            ("read_file", "Read a file"),
+            ("write_file", "Write a file"),
+            ("listFiles", "List the files of a folder"),
         )
-    ]  # fmt: skip
+    ]
     assert named(await generate(sandbox, user("Please read the file src/main.py", tools=tools(*functions)))) == [
         ("read_file", {"path": "src/main.py"})
     ]
@@ -277,7 +279,7 @@ async def test_pictures_are_real(sandbox: Sandbox, config: Any, size: Any) -> No
 
 async def test_a_picture_may_come_alone(sandbox: Sandbox) -> None:
     body = user("Draw a house", generationConfig={"responseModalities": ["IMAGE"]})
-    assert [list(part)[0] for part in parts_of((await generate(sandbox, body, "gemini-2.5-flash-image")).json)] == [
+    assert [next(iter(part)) for part in parts_of((await generate(sandbox, body, "gemini-2.5-flash-image")).json)] == [
         "inlineData"
     ]
 
@@ -334,26 +336,70 @@ async def test_several_candidates(sandbox: Sandbox) -> None:
 
 
 SCHEMAS: list[Any] = [
-    {"type": "object", "properties": {"city": {"type": "string"}, "n": {"type": "integer", "minimum": 5, "maximum": 7}},
-     "required": ["city", "n"], "additionalProperties": False},
+    {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "n": {"type": "integer", "minimum": 5, "maximum": 7}},
+        "required": ["city", "n"],
+        "additionalProperties": False,
+    },
     {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2},
-    {"type": "OBJECT", "properties": {"a": {"type": "STRING", "enum": ["x", "y"]}, "b": {"type": "BOOLEAN"}}, "required": ["a", "b"]},
-    {"type": "object", "properties": {"t": {"type": ["string", "null"]}, "u": {"anyOf": [{"type": "null"}, {"type": "number"}]}},
-     "required": ["t", "u"]},
-    {"type": "object", "$defs": {"Node": {"type": "object", "properties": {
-        "name": {"type": "string"}, "children": {"type": "array", "items": {"$ref": "#/$defs/Node"}}}, "required": ["name"]}},
-     "properties": {"root": {"$ref": "#/$defs/Node"}}, "required": ["root"]},
-    {"type": "object", "properties": {"d": {"type": "string", "format": "date"}, "c": {"const": 4},
-                                      "p": {"type": "string", "pattern": "^[A-Z]{3}-\\d{4}$"}}, "required": ["d", "c", "p"]},
-    {"type": "object", "properties": {"x": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
-                                      "m": {"type": "integer", "multipleOf": 5, "minimum": 3}}, "required": ["x", "m"]},
+    {
+        "type": "OBJECT",
+        "properties": {"a": {"type": "STRING", "enum": ["x", "y"]}, "b": {"type": "BOOLEAN"}},
+        "required": ["a", "b"],
+    },
+    {
+        "type": "object",
+        "properties": {"t": {"type": ["string", "null"]}, "u": {"anyOf": [{"type": "null"}, {"type": "number"}]}},
+        "required": ["t", "u"],
+    },
+    {
+        "type": "object",
+        "$defs": {
+            "Node": {
+                "type": "object",
+                "properties": {
+                    "name": {"type": "string"},
+                    "children": {"type": "array", "items": {"$ref": "#/$defs/Node"}},
+                },
+                "required": ["name"],
+            }
+        },
+        "properties": {"root": {"$ref": "#/$defs/Node"}},
+        "required": ["root"],
+    },
+    {
+        "type": "object",
+        "properties": {
+            "d": {"type": "string", "format": "date"},
+            "c": {"const": 4},
+            "p": {"type": "string", "pattern": "^[A-Z]{3}-\\d{4}$"},
+        },
+        "required": ["d", "c", "p"],
+    },
+    {
+        "type": "object",
+        "properties": {
+            "x": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+            "m": {"type": "integer", "multipleOf": 5, "minimum": 3},
+        },
+        "required": ["x", "m"],
+    },
     {"type": "object", "additionalProperties": {"type": "integer"}, "minProperties": 2},
     {"type": "array", "prefixItems": [{"type": "string"}, {"type": "integer"}], "items": False},
-    {"type": "object", "allOf": [{"properties": {"a": {"type": "string"}}, "required": ["a"]},
-                                 {"properties": {"b": {"type": "integer"}}, "required": ["b"]}]},
+    {
+        "type": "object",
+        "allOf": [
+            {"properties": {"a": {"type": "string"}}, "required": ["a"]},
+            {"properties": {"b": {"type": "integer"}}, "required": ["b"]},
+        ],
+    },
     {"type": "string", "minLength": 40, "maxLength": 50},
-    {"type": "integer"}, {"type": "boolean"}, {"type": "null"}, {"enum": ["red", "green"]},
-]  # fmt: skip
+    {"type": "integer"},
+    {"type": "boolean"},
+    {"type": "null"},
+    {"enum": ["red", "green"]},
+]
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
@@ -438,8 +484,9 @@ def test_sums_are_bounded(expression: str) -> None:
 async def test_count_tokens(sandbox: Sandbox) -> None:
     target = "/v1beta/models/gemini-3.8-flash:countTokens"
     assert (await ask(sandbox, target, user("Hello, world"))).json == {
-        "totalTokens": 3, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 3}],
-    }  # fmt: skip
+        "totalTokens": 3,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 3}],
+    }
     inner = {"model": "models/gemini-3.8-flash", **user("Hello, world", tools=tools(WEATHER, TIME))}
     assert (await ask(sandbox, target, {"generateContentRequest": inner})).json["totalTokens"] > 50
     for body in (
@@ -487,7 +534,10 @@ _json = st.recursive(
 )
 WHOLE = {
     "contents": [
-        {"role": "user", "parts": [{"text": "Weather in Oslo?"}, {"inlineData": {"mimeType": "image/png", "data": PIXEL}}]},
+        {
+            "role": "user",
+            "parts": [{"text": "Weather in Oslo?"}, {"inlineData": {"mimeType": "image/png", "data": PIXEL}}],
+        },
         {"role": "model", "parts": [{"functionCall": {"name": "get_weather", "args": {"location": "Oslo"}}}]},
         {"role": "user", "parts": [{"functionResponse": {"name": "get_weather", "response": {"output": "rain"}}}]},
     ],
@@ -495,11 +545,17 @@ WHOLE = {
     "tools": tools(WEATHER, TIME),
     "toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["get_time"]}},
     "generationConfig": {
-        "temperature": 1, "stopSequences": ["x"], "maxOutputTokens": 100, "candidateCount": 2,
-        "thinkingConfig": {"thinkingBudget": 5}, "responseMimeType": "application/json", "responseLogprobs": True,
-        "logprobs": 2, "responseJsonSchema": {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]},
+        "temperature": 1,
+        "stopSequences": ["x"],
+        "maxOutputTokens": 100,
+        "candidateCount": 2,
+        "thinkingConfig": {"thinkingBudget": 5},
+        "responseMimeType": "application/json",
+        "responseLogprobs": True,
+        "logprobs": 2,
+        "responseJsonSchema": {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]},
     },
-}  # fmt: skip
+}
 
 
 @st.composite

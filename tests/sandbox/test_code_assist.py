@@ -174,14 +174,27 @@ async def test_a_thought_may_return_joined_or_in_its_pieces(sandbox: Sandbox) ->
         (claude(budget=8000), "must be greater than `thinking.budget_tokens`"),
         (claude(temperature=0.5), "`temperature` may only be set to 1"),
         (claude(topK=5), "`temperature` may only be set to 1"),
-        (claude(budget=0, includeThoughts=False) | {"generationConfig": {"temperature": 1, "topP": 0.9}}, "cannot both be"),
-        (user("x", tools=tools({"name": "a.b", "parameters": WEATHER["parametersJsonSchema"] and TIME["parameters"]})), "pattern"),
+        (
+            claude(budget=0, includeThoughts=False) | {"generationConfig": {"temperature": 1, "topP": 0.9}},
+            "cannot both be",
+        ),
+        (user("x", tools=tools({"name": "a.b", "parameters": TIME["parameters"]})), "pattern"),
         (user("x", tools=tools({"name": "no_arguments"})), "at least one property"),
-        (user("x", tools=tools(WEATHER)), "Unknown name \"parametersJsonSchema\""),
-        (user("x", tools=tools({"name": "f", "parameters": {"type": "OBJECT", "properties": {"a": {"type": "STRING", "minLength": 1}}}})),
-         "Unknown name \"minLength\""),
+        (user("x", tools=tools(WEATHER)), 'Unknown name "parametersJsonSchema"'),
+        (
+            user(
+                "x",
+                tools=tools(
+                    {
+                        "name": "f",
+                        "parameters": {"type": "OBJECT", "properties": {"a": {"type": "STRING", "minLength": 1}}},
+                    }
+                ),
+            ),
+            'Unknown name "minLength"',
+        ),
     ],
-)  # fmt: skip
+)
 async def test_claude_refuses(sandbox: Sandbox, request_: Any, word: str) -> None:
     reply = await wrapped(sandbox, request_, CLAUDE)
     assert reply.status == 400

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from antigravity2api.sandbox import Sandbox
-from sandbox.rawclient import PIXEL, TIME, WEATHER, generate, tools, user
+from sandbox.rawclient import PIXEL, WEATHER, generate, tools, user
 
 ESCAPE = "skip_thought_signature_validator"
 
@@ -75,10 +75,10 @@ REFUSED: list[tuple[str, Any, str]] = [
     (OLD, config(responseLogprobs="yes"), "(TYPE_BOOL)"),
     (OLD, config(stopSequences="END"), "Invalid value at 'generation_config.stop_sequences' (TYPE_STRING)"),
     (OLD, config(responseModalities=["text"]), "GenerationConfig.Modality"),
-    (OLD, user("x", safetySettings=[{"category": "HARM", "threshold": "OFF"}]), "HarmCategory), \"HARM\""),
+    (OLD, user("x", safetySettings=[{"category": "HARM", "threshold": "OFF"}]), 'HarmCategory), "HARM"'),
     (OLD, user("x", serviceTier="FLEX"), "ServiceTier"),
-    (OLD, user("x", audioTimestamp=True), "Unknown name \"audioTimestamp\""),
-    (OLD, image(data="data:image/png;base64,AAAA"), "(TYPE_BYTES), Base64 decoding failed for \"data:image/png"),
+    (OLD, user("x", audioTimestamp=True), 'Unknown name "audioTimestamp"'),
+    (OLD, image(data="data:image/png;base64,AAAA"), '(TYPE_BYTES), Base64 decoding failed for "data:image/png'),
     (OLD, image(data="A"), "Base64 decoding failed"),
     # contents
     (OLD, {}, "* GenerateContentRequest.contents: contents is not specified"),
@@ -94,7 +94,11 @@ REFUSED: list[tuple[str, Any, str]] = [
     (OLD, turns(["model", "Hi"], "Hello"), "start with a user role"),
     (NEW, turns("Hello", ["model", "Once upon"]), "end with a user role"),
     (FOUR, turns("Hello", ["model", "Once upon"]), "end with a user role"),
-    (OLD, user("x", systemInstruction={"parts": [{"inlineData": {"mimeType": "image/png", "data": PIXEL}}]}), "only contain text"),
+    (
+        OLD,
+        user("x", systemInstruction={"parts": [{"inlineData": {"mimeType": "image/png", "data": PIXEL}}]}),
+        "only contain text",
+    ),
     (OLD, user("x", systemInstruction={"parts": []}), "must not be empty"),
     (OLD, user("x", cachedContent="cachedContents/x"), "CachedContent not found"),
     # media
@@ -104,27 +108,60 @@ REFUSED: list[tuple[str, Any, str]] = [
     (OLD, image("application/octet-stream"), "Unsupported MIME type"),
     (OLD, image(""), "mime_type: required field is missing"),
     (OLD, image(data=""), "data: required field is missing"),
-    (OLD, {"contents": [{"parts": [{"fileData": {"fileUri": "gs://b/x.png"}}]}]}, "Unsupported file URI type: gs://b/x.png"),
+    (
+        OLD,
+        {"contents": [{"parts": [{"fileData": {"fileUri": "gs://b/x.png"}}]}]},
+        "Unsupported file URI type: gs://b/x.png",
+    ),
     # order
     (OLD, turns(["user", call()], "x"), "Function call parts must be in a content of the model role"),
-    (OLD, turns("x", ["model", call()], ["model", result()]), "Function response parts must be in a content of the user"),
-    (OLD, turns("x", ["model", "Hm."], ["model", call()], ["user", result()]), "function call turn comes immediately after"),
+    (
+        OLD,
+        turns("x", ["model", call()], ["model", result()]),
+        "Function response parts must be in a content of the user",
+    ),
+    (
+        OLD,
+        turns("x", ["model", "Hm."], ["model", call()], ["user", result()]),
+        "function call turn comes immediately after",
+    ),
     (OLD, turns("x", ["user", result()]), "function response turn comes immediately after a function call turn"),
     (OLD, turns("x", ["model", call()], "and?"), "number of function response parts is equal"),
     (OLD, turns("x", ["model", call(), call("get_time")], ["user", result()]), "number of function response parts"),
     (OLD, turns("x", ["model", call()], ["user", result(), result()]), "number of function response parts"),
-    (OLD, turns("x", ["model", call(), call("get_time")], ["user", result()], ["user", result("get_time")]), "number of"),
+    (
+        OLD,
+        turns("x", ["model", call(), call("get_time")], ["user", result()], ["user", result("get_time")]),
+        "number of",
+    ),
     (OLD, turns("x", ["model", call()]), "number of function response parts"),
     (OLD, turns("x", ["model", call()], ["user", result("get_time")]), "expected `get_weather`, found `get_time`"),
     (OLD, turns("x", ["model", call(), call("get_time")], ["user", result("get_time"), result()]), "the order of"),
-    (OLD, turns("x", ["model", {"functionCall": {"name": "f", "id": "a"}}], ["user", result("f", id="b")]), "expected `a`, found `b`"),
-    (OLD, turns("x", ["model", {"functionCall": {"name": "f", "id": "a"}}], ["user", result("f")]), "expected `a`, found ``"),
+    (
+        OLD,
+        turns("x", ["model", {"functionCall": {"name": "f", "id": "a"}}], ["user", result("f", id="b")]),
+        "expected `a`, found `b`",
+    ),
+    (
+        OLD,
+        turns("x", ["model", {"functionCall": {"name": "f", "id": "a"}}], ["user", result("f")]),
+        "expected `a`, found ``",
+    ),
     (NEW, turns("x", ["model", call(thoughtSignature=ESCAPE)], ["user", result()]), "is missing an id"),
     (OLD, turns("x", ["model", {"functionCall": {"args": {}}}], ["user", result()]), "Name cannot be empty"),
     (OLD, turns("x", ["model", call()], ["user", {"functionResponse": {"name": "get_weather"}}]), "response: required"),
-    (OLD, turns("x", ["model", call()], ["user", result(response="rain")]), "(type.googleapis.com/google.protobuf.Struct)"),
-    (OLD, turns("x", ["model", call()], ["user", result(parts=[{"inlineData": {"mimeType": "image/png", "data": PIXEL}}])]),
-     "Multimodal function response is not supported"),
+    (
+        OLD,
+        turns("x", ["model", call()], ["user", result(response="rain")]),
+        "(type.googleapis.com/google.protobuf.Struct)",
+    ),
+    (
+        OLD,
+        turns(
+            "x", ["model", call()], ["user", result(parts=[{"inlineData": {"mimeType": "image/png", "data": PIXEL}}])]
+        ),
+        "Multimodal function response is not supported",
+    ),
     # generationConfig
     (OLD, config(temperature=2.1), "temperature must be in the range [0.0, 2.0]"),
     (OLD, config(temperature=-1), "temperature must be in the range"),
@@ -159,15 +196,27 @@ REFUSED: list[tuple[str, Any, str]] = [
     # thinking
     (OLD, config(thinkingConfig={"thinkingLevel": "LOW"}), "Thinking level is not supported for this model."),
     (NEW, config(thinkingConfig={"thinkingLevel": "LOW", "thinkingBudget": 5}), "You can only set only one of"),
-    (NEW, config(thinkingConfig={"thinkingLevel": "MINIMAL"}), "Thinking level MINIMAL is not supported for this model."),
+    (
+        NEW,
+        config(thinkingConfig={"thinkingLevel": "MINIMAL"}),
+        "Thinking level MINIMAL is not supported for this model.",
+    ),
     (FOUR, config(thinkingConfig={"thinkingLevel": "MINIMAL"}), "Thinking level MINIMAL is not supported"),
     (FOUR, config(thinkingConfig={"thinkingLevel": "XHIGH"}), "Thinking level XHIGH is not supported"),
     (FOUR, config(thinkingConfig={"thinkingBudget": 1024}), "Thinking budget is not supported"),
-    (NEW, config(thinkingConfig={"thinkingLevel": "DEEP"}), "ThinkingConfig.ThinkingLevel), \"DEEP\""),
-    ("gemini-2.5-pro", config(thinkingConfig={"thinkingBudget": 0}), "Budget 0 is invalid. This model only works in thinking"),
+    (NEW, config(thinkingConfig={"thinkingLevel": "DEEP"}), 'ThinkingConfig.ThinkingLevel), "DEEP"'),
+    (
+        "gemini-2.5-pro",
+        config(thinkingConfig={"thinkingBudget": 0}),
+        "Budget 0 is invalid. This model only works in thinking",
+    ),
     ("gemini-2.5-pro", config(thinkingConfig={"thinkingBudget": 100}), "choose a value between 128 and 32768"),
     (OLD, config(thinkingConfig={"thinkingBudget": 30000}), "The thinking budget 30000 is invalid"),
-    (OLD, config(thinkingConfig={"thinkingBudget": 0, "includeThoughts": True}), "include_thoughts is only enabled when"),
+    (
+        OLD,
+        config(thinkingConfig={"thinkingBudget": 0, "includeThoughts": True}),
+        "include_thoughts is only enabled when",
+    ),
     ("gemini-2.0-flash", config(thinkingConfig={"includeThoughts": True}), "Thinking is not enabled"),
     # tools
     (OLD, user("x", tools=[{}]), "required one_of 'tool_type'"),
@@ -181,60 +230,154 @@ REFUSED: list[tuple[str, Any, str]] = [
     (OLD, declares(parametersJsonSchema=[]), "schema must be a JSON object"),
     (OLD, user("x", tools=[*tools(), {"googleSearch": {}}]), "Tool use with function calling is unsupported"),
     (NEW, user("x", tools=[*tools(), {"googleSearch": {}}]), "include_server_side_tool_invocations"),
-    (OLD, {**config(responseMimeType="application/json"), "tools": tools()}, "Function calling with a response mime type"),
+    (
+        OLD,
+        {**config(responseMimeType="application/json"), "tools": tools()},
+        "Function calling with a response mime type",
+    ),
     (OLD, user("x", toolConfig={"functionCallingConfig": {"mode": "ANY"}}), "set without function_declarations"),
-    (OLD, user("x", tools=tools(), toolConfig={"functionCallingConfig": {"mode": "REQUIRED"}}), "FunctionCallingConfig.Mode"),
-    (OLD, user("x", tools=tools(), toolConfig={"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["g"]}}),
-     "Allowed function name `g` is not declared"),
-    (OLD, user("x", tools=tools(), toolConfig={"functionCallingConfig": {"mode": "AUTO", "allowedFunctionNames": ["get_time"]}}),
-     "only when function calling mode is ANY"),
+    (
+        OLD,
+        user("x", tools=tools(), toolConfig={"functionCallingConfig": {"mode": "REQUIRED"}}),
+        "FunctionCallingConfig.Mode",
+    ),
+    (
+        OLD,
+        user("x", tools=tools(), toolConfig={"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["g"]}}),
+        "Allowed function name `g` is not declared",
+    ),
+    (
+        OLD,
+        user(
+            "x",
+            tools=tools(),
+            toolConfig={"functionCallingConfig": {"mode": "AUTO", "allowedFunctionNames": ["get_time"]}},
+        ),
+        "only when function calling mode is ANY",
+    ),
     ("gemma-3-27b-it", user("x", systemInstruction={"parts": [{"text": "x"}]}), "Developer instruction is not enabled"),
     # schemas
-    (OLD, declares(parameters={"$schema": "x", "type": "OBJECT"}),
-     "Unknown name \"$schema\" at 'tools[0].function_declarations[0].parameters': Cannot find field."),
-    (OLD, parameters(p={"type": "STRING", "const": "x"}),
-     "Unknown name \"const\" at 'tools[0].function_declarations[0].parameters.properties[0].value'"),
-    (OLD, declares(parameters={"type": "OBJECT", "additionalProperties": False}), "Unknown name \"additionalProperties\""),
-    (OLD, parameters(p={"type": ["STRING", "NULL"]}), "Unknown name \"type\" at"),
-    (OLD, parameters(p={"type": "TEXT"}), "Type), \"TEXT\""),
-    (OLD, parameters(p={"oneOf": []}), "Unknown name \"oneOf\""),
-    (OLD, parameters(p={"exclusiveMinimum": 1}), "Unknown name \"exclusiveMinimum\""),
+    (
+        OLD,
+        declares(parameters={"$schema": "x", "type": "OBJECT"}),
+        "Unknown name \"$schema\" at 'tools[0].function_declarations[0].parameters': Cannot find field.",
+    ),
+    (
+        OLD,
+        parameters(p={"type": "STRING", "const": "x"}),
+        "Unknown name \"const\" at 'tools[0].function_declarations[0].parameters.properties[0].value'",
+    ),
+    (
+        OLD,
+        declares(parameters={"type": "OBJECT", "additionalProperties": False}),
+        'Unknown name "additionalProperties"',
+    ),
+    (OLD, parameters(p={"type": ["STRING", "NULL"]}), 'Unknown name "type" at'),
+    (OLD, parameters(p={"type": "TEXT"}), 'Type), "TEXT"'),
+    (OLD, parameters(p={"oneOf": []}), 'Unknown name "oneOf"'),
+    (OLD, parameters(p={"exclusiveMinimum": 1}), 'Unknown name "exclusiveMinimum"'),
     (OLD, parameters(p={"type": "STRING", "enum": [1, 2]}), "enum[0]' (TYPE_STRING), 1"),
     (OLD, parameters(p={"type": "INTEGER", "enum": ["1"]}), "enum: only allowed for STRING type"),
     (OLD, parameters(p={"type": "STRING", "enum": ["a", ""]}), "enum[1]: cannot be empty"),
     (OLD, parameters(p={"type": "ARRAY"}), "properties[p].items: missing field."),
-    (OLD, declares(parameters={"type": "OBJECT", "properties": {}, "required": ["p"]}), "required[0]: property is not defined"),
+    (
+        OLD,
+        declares(parameters={"type": "OBJECT", "properties": {}, "required": ["p"]}),
+        "required[0]: property is not defined",
+    ),
     (OLD, declares(parametersJsonSchema=nested(40)), "maximum schema depth exceeded"),
-    (OLD, declares(parametersJsonSchema={"type": "object", "properties": {"p": {"$ref": "#/$defs/P"}}}), "undefined schema"),
-    (OLD, declares(parametersJsonSchema={
-        "type": "object", "properties": {"p": {"$ref": "#/$defs/P", "description": "x"}}, "$defs": {"P": {"type": "string"}}}),
-     "`$ref` cannot stand beside `description`"),
-    (OLD, declares(parametersJsonSchema={"type": "object", "properties": {"p": {"type": "text"}}}), "unknown type 'text'"),
-]  # fmt: skip
+    (
+        OLD,
+        declares(parametersJsonSchema={"type": "object", "properties": {"p": {"$ref": "#/$defs/P"}}}),
+        "undefined schema",
+    ),
+    (
+        OLD,
+        declares(
+            parametersJsonSchema={
+                "type": "object",
+                "properties": {"p": {"$ref": "#/$defs/P", "description": "x"}},
+                "$defs": {"P": {"type": "string"}},
+            }
+        ),
+        "`$ref` cannot stand beside `description`",
+    ),
+    (
+        OLD,
+        declares(parametersJsonSchema={"type": "object", "properties": {"p": {"type": "text"}}}),
+        "unknown type 'text'",
+    ),
+]
 
 TAKEN: list[tuple[str, Any]] = [
     (NEW, user("Hello")),
     (NEW, {"contents": [{"parts": [{"text": "No role"}]}]}),
     (NEW, {"contents": {"parts": {"text": "One message where a list belongs"}}}),
-    (NEW, {**user("x"), "system_instruction": {"parts": [{"text": "Be brief."}]}, "generation_config": {"max_output_tokens": "5"}}),
+    (
+        NEW,
+        {
+            **user("x"),
+            "system_instruction": {"parts": [{"text": "Be brief."}]},
+            "generation_config": {"max_output_tokens": "5"},
+        },
+    ),
     (NEW, {**user("x"), "tools": None, "generationConfig": {"temperature": None}}),
     (NEW, {**user("x"), "model": "models/gemini-3.8-flash"}),
     (NEW, turns("Pick a number.", ["model", "Seven."], "Double it.")),
     (NEW, turns("One", "Two")),
     (OLD, turns("Hello", ["model", "Once upon"])),
-    (OLD, config(
-        temperature=1, topP=0.85, topK=50, candidateCount=1, maxOutputTokens=8096, stopSequences=["END"], seed=7,
-        presencePenalty=0.0, frequencyPenalty=0.0, responseLogprobs=True, logprobs=3, responseMimeType="application/json",
-        responseJsonSchema={"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2},
-        responseModalities=["TEXT"], mediaResolution="MEDIA_RESOLUTION_LOW",
-        thinkingConfig={"includeThoughts": True, "thinkingBudget": 1024})),
-    (NEW, user("x", safetySettings=[{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_ONLY_HIGH"}], serviceTier="standard")),
+    (
+        OLD,
+        config(
+            temperature=1,
+            topP=0.85,
+            topK=50,
+            candidateCount=1,
+            maxOutputTokens=8096,
+            stopSequences=["END"],
+            seed=7,
+            presencePenalty=0.0,
+            frequencyPenalty=0.0,
+            responseLogprobs=True,
+            logprobs=3,
+            responseMimeType="application/json",
+            responseJsonSchema={"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2},
+            responseModalities=["TEXT"],
+            mediaResolution="MEDIA_RESOLUTION_LOW",
+            thinkingConfig={"includeThoughts": True, "thinkingBudget": 1024},
+        ),
+    ),
+    (
+        NEW,
+        user(
+            "x",
+            safetySettings=[{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_ONLY_HIGH"}],
+            serviceTier="standard",
+        ),
+    ),
     (NEW, image()),
     (NEW, image(data=PIXEL.replace("+", "-").replace("/", "_").rstrip("="))),
-    (NEW, {"contents": [{"role": "user", "parts": [
-        {"fileData": {"mimeType": "video/mp4", "fileUri": "https://generativelanguage.googleapis.com/v1beta/files/x"},
-         "videoMetadata": {"startOffset": "10s", "endOffset": "25.5s", "fps": 2}, "mediaResolution": {"level": "MEDIA_RESOLUTION_LOW"}},
-        {"text": "Summarise the clip."}]}]}),
+    (
+        NEW,
+        {
+            "contents": [
+                {
+                    "role": "user",
+                    "parts": [
+                        {
+                            "fileData": {
+                                "mimeType": "video/mp4",
+                                "fileUri": "https://generativelanguage.googleapis.com/v1beta/files/x",
+                            },
+                            "videoMetadata": {"startOffset": "10s", "endOffset": "25.5s", "fps": 2},
+                            "mediaResolution": {"level": "MEDIA_RESOLUTION_LOW"},
+                        },
+                        {"text": "Summarise the clip."},
+                    ],
+                }
+            ]
+        },
+    ),
     (NEW, user("x", tools=[{"googleSearch": {}}, {"urlContext": {}}, {"codeExecution": {}}])),
     (NEW, user("x", tools=[*tools(), {"googleSearch": {}}], toolConfig={"includeServerSideToolInvocations": True})),
     (NEW, {**config(responseMimeType="application/json"), "tools": tools()}),
@@ -245,19 +388,50 @@ TAKEN: list[tuple[str, Any]] = [
     ("gemini-3-flash-preview", config(thinkingConfig={"thinkingBudget": 1024})),
     ("gemini-2.5-flash", config(thinkingConfig={"thinkingBudget": -1, "includeThoughts": True})),
     ("gemini-2.5-flash-lite", config(thinkingConfig={"thinkingBudget": 0})),
-    ("gemini-nano-banana-2.1", config(responseModalities=["TEXT", "IMAGE"], imageConfig={"aspectRatio": "16:9", "imageSize": "1K"})),
+    (
+        "gemini-nano-banana-2.1",
+        config(responseModalities=["TEXT", "IMAGE"], imageConfig={"aspectRatio": "16:9", "imageSize": "1K"}),
+    ),
     ("gemini-9-newest", config(thinkingConfig={"thinkingLevel": "LOW"})),
     (OLD, turns("x", ["model", "Hm.", call()], ["user", result(), "look at this"], "and now?")),
-    (NEW, turns("x", ["model", {"functionCall": {"id": "c1", "name": "shot"}, "thoughtSignature": ESCAPE}], [
-        "user", result("shot", id="c1", parts=[{"inlineData": {"mimeType": "image/png", "data": PIXEL}}])])),
-    (OLD, user("x", tools=tools({"name": "no_arguments"}), toolConfig={"functionCallingConfig": {"mode": "VALIDATED"}})),
-    (OLD, parameters(p={"type": "string", "nullable": True, "minLength": "1"}, q={"anyOf": [{"type": "STRING"}, {"type": "INTEGER"}]})),
-    (OLD, declares(parametersJsonSchema={
-        "$schema": "x", "type": "object", "additionalProperties": False, "$defs": {"N": {"type": "object", "properties": {
-            "next": {"$ref": "#/$defs/N"}}}}, "properties": {"n": {"$ref": "#/$defs/N"}, "t": {"type": ["string", "null"]},
-                                                            "e": {"enum": [1, "a", None]}, "c": {"const": 4}}})),
+    (
+        NEW,
+        turns(
+            "x",
+            ["model", {"functionCall": {"id": "c1", "name": "shot"}, "thoughtSignature": ESCAPE}],
+            ["user", result("shot", id="c1", parts=[{"inlineData": {"mimeType": "image/png", "data": PIXEL}}])],
+        ),
+    ),
+    (
+        OLD,
+        user("x", tools=tools({"name": "no_arguments"}), toolConfig={"functionCallingConfig": {"mode": "VALIDATED"}}),
+    ),
+    (
+        OLD,
+        parameters(
+            p={"type": "string", "nullable": True, "minLength": "1"},
+            q={"anyOf": [{"type": "STRING"}, {"type": "INTEGER"}]},
+        ),
+    ),
+    (
+        OLD,
+        declares(
+            parametersJsonSchema={
+                "$schema": "x",
+                "type": "object",
+                "additionalProperties": False,
+                "$defs": {"N": {"type": "object", "properties": {"next": {"$ref": "#/$defs/N"}}}},
+                "properties": {
+                    "n": {"$ref": "#/$defs/N"},
+                    "t": {"type": ["string", "null"]},
+                    "e": {"enum": [1, "a", None]},
+                    "c": {"const": 4},
+                },
+            }
+        ),
+    ),
     (NEW, user("x", labels={"team": "a"}, store=False)),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("model", "body", "message"), REFUSED)
@@ -332,9 +506,12 @@ async def test_keys(sandbox: Sandbox) -> None:
     reply = await generate(sandbox, body, accept="*/*")
     assert (reply.status, reply.error["status"]) == (403, "PERMISSION_DENIED")
     for key, status, word in (
-        ("invalid", 400, "API_KEY_INVALID"), ("expired", 400, "API_KEY_INVALID"), ("leaked", 403, "leaked"),
-        ("limited", 429, "RetryInfo"), ("exhausted", 429, "PerDay"),
-    ):  # fmt: skip
+        ("invalid", 400, "API_KEY_INVALID"),
+        ("expired", 400, "API_KEY_INVALID"),
+        ("leaked", 403, "leaked"),
+        ("limited", 429, "RetryInfo"),
+        ("exhausted", 429, "PerDay"),
+    ):
         reply = await generate(sandbox, body, x_goog_api_key=key)
         assert reply.status == status
         assert word in reply.body.decode()

@@ -36,6 +36,20 @@ _PERMISSIVE = ModelProfile(
     image_size=True,
     media_resolution=True,
 )
+_CLAUDE = ModelProfile(
+    family="claude",
+    thinking="budget",
+    budget_min=1024,
+    budget_max=63_999,
+    budget_zero=True,
+    default_budget=0,
+    output_limit=64_000,
+    input_limit=200_000,
+    json_with_tools=False,
+    search_with_tools=False,
+    call_ids=True,
+    signatures="optional",
+)
 
 
 def is_served(model: str, *, wrapped: bool = False) -> bool:
@@ -47,10 +61,10 @@ def is_served(model: str, *, wrapped: bool = False) -> bool:
 def profile(model: str) -> ModelProfile:
     """What the model takes and refuses."""
     if model.startswith("claude-"):
-        return _claude(model)
+        return _CLAUDE
     if model.startswith("gpt-oss-"):
         return ModelProfile(
-            family="gpt-oss", output_limit=32_000, input_limit=114_000, thinking="any", multi_candidate=False
+            family="gpt-oss", output_limit=32_768, input_limit=114_000, json_with_tools=False, search_with_tools=False
         )
     if model.startswith("gemma-"):
         older = model.startswith(("gemma-2", "gemma-3"))
@@ -61,11 +75,16 @@ def profile(model: str) -> ModelProfile:
             system=not older,
             tools=not older,
             json_with_tools=False,
+            search_with_tools=False,
+            signatures="optional",
         )
     if model.startswith(("gemini-nano-banana", "nano-banana")):
-        return _image(_three(model, 3, 8), model)
+        banana = replace(
+            _three(model, 3, 8), family="gemini-nano-banana", call_ids=False, multimodal_tool_results=False
+        )
+        return _image(banana, model)
     if model.endswith("-latest"):  # moving names stand for the newest of their kind
-        return _three(model, 3, 8 if "flash" in model else 1)
+        return _three("gemini-3.5-flash-lite", 3, 5) if "lite" in model else _three(model, 3, 8)
     if model == "gemini-pro-agent":
         return _three(model, 3, 1)
     match = _GEMINI.match(model)
@@ -133,7 +152,7 @@ def _three(model: str, major: int, minor: int) -> ModelProfile:
         budget_zero=True,
         output_limit=65_536,
         input_limit=1_048_576,
-        prefill=minor < 6,
+        prefill=minor < 6 and not model.startswith("gemini-3.5-flash-lite"),
         multimodal_tool_results=True,
         call_ids=minor >= 8,
         signatures="strict",
@@ -163,7 +182,7 @@ def _four(model: str) -> ModelProfile:
 def _image(found: ModelProfile, model: str) -> ModelProfile:
     """Image models: no calling, thinking only where levels are listed, sizes from the third generation on."""
     third = found.family != "gemini-2.5"
-    levels = ("MINIMAL", "HIGH") if "3.1-flash" in model else ()
+    levels = ("MINIMAL", "HIGH") if model.startswith("gemini-3.1-flash-image") else ()
     return replace(
         found,
         image_output=True,
@@ -172,22 +191,9 @@ def _image(found: ModelProfile, model: str) -> ModelProfile:
         thinking="level" if levels else "none",
         levels=levels,
         default_level=levels[0] if levels else None,
-        signatures="optional" if third else "none",
+        signatures="optional",
+        multi_candidate=False,
         prefill=True,
         logprobs=False,
         output_limit=32_768,
-    )
-
-
-def _claude(model: str) -> ModelProfile:
-    return ModelProfile(
-        family="claude",
-        thinking="budget" if "thinking" in model else "none",
-        budget_min=1024,
-        budget_max=63_999,
-        default_budget=0,
-        output_limit=64_000,
-        input_limit=200_000,
-        call_ids=True,
-        signatures="optional",
     )

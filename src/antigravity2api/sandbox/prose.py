@@ -18,7 +18,8 @@ _GREETING = re.compile(
 )
 _SAY = re.compile(
     r"\W*(?:please\s+)?(?:say|repeat|echo|reply with|respond with|answer with)"
-    r"(?:\s+(?:exactly|only|just|after me|the words?|the phrase|the following|the text))*\s*[:,]?\s+[\"'\u201c`]?(?P<text>.+?)[\"'\u201d`]?[.!]?\s*",
+    r"(?:\s+(?:exactly|only|just|after me|the words?|the phrase|the following|the text))*"
+    r"\s*[:,]?\s+[\"'\u201c`]?(?P<text>.+?)[\"'\u201d`]?[.!]?\s*",
     re.IGNORECASE | re.DOTALL,
 )
 _COUNT = re.compile(r"\bcount\b.*?(-?\d{1,6})\D+?(-?\d{1,6})", re.IGNORECASE | re.DOTALL)
