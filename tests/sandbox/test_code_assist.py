@@ -61,6 +61,7 @@ async def test_both_spellings_of_the_envelope_are_taken(sandbox: Sandbox) -> Non
         ({"project": "p", "request": user("x")}, 400, "invalid argument"),
         ({"model": "nobody", "project": "p", "request": user("x")}, 404, "Requested entity was not found."),
         ({"model": "gemini-3.8-flash", "project": "p"}, 400, "contents is not specified"),
+        ({"model": "gemini-3.8-flash", "project": "p", "request": user("")}, 400, "must have a text parameter"),
         ({"model": 5, "project": "p", "request": user("x")}, 400, "TYPE_STRING"),
         ([], 400, "Root element"),
     ],

@@ -87,7 +87,6 @@ REFUSED: list[tuple[str, Any, str]] = [
     (OLD, {"contents": [{"role": "user", "parts": []}]}, "contents.parts must not be empty"),
     (OLD, {"contents": [{"role": "user", "parts": [{}]}]}, "parts[0].data: required oneof field 'data' must have one"),
     (OLD, {"contents": [{"role": "user", "parts": [{"thought": True}]}]}, "required oneof field 'data'"),
-    (OLD, user(""), "it must have a text parameter"),
     (OLD, turns(["assistant", "Hi"]), "Please use a valid role: user, model."),
     (OLD, turns(["function", result()]), "Please use a valid role: user, model."),
     (OLD, turns(["system", "Hi"]), "Content with system role is not supported."),
@@ -310,6 +309,8 @@ REFUSED: list[tuple[str, Any, str]] = [
 ]
 
 TAKEN: list[tuple[str, Any]] = [
+    (OLD, user("")),
+    (OLD, declares(parameters={"type": 6, "properties": {"p": {"type": 1}}})),
     (NEW, user("Hello")),
     (NEW, {"contents": [{"parts": [{"text": "No role"}]}]}),
     (NEW, {"contents": {"parts": {"text": "One message where a list belongs"}}}),

@@ -113,7 +113,8 @@ def _check_parts(content: Json, path: str, rules: Rules) -> None:
         where = f"{path}.parts[{index}]"
         _check_data(part, where)
         _check_media(part, where, rules)
-    if all(part.get("text") == "" and "thoughtSignature" not in part for part in parts):
+    # Vertex AI, which stands behind the wrapped form, wants words; the Gemini API takes an empty text.
+    if rules.wrapped and all(part.get("text") == "" and "thoughtSignature" not in part for part in parts):
         raise bad("Unable to submit request because it must have a text parameter. Add a text parameter and try again.")
 
 

@@ -28,47 +28,47 @@ ONEOFS: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
     }
 )
 
-ENUMS: Mapping[str, frozenset[str]] = MappingProxyType(
+ENUMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "Type": frozenset("TYPE_UNSPECIFIED STRING NUMBER INTEGER BOOLEAN ARRAY OBJECT NULL".split()),
-        "FunctionCallingConfig.Mode": frozenset("MODE_UNSPECIFIED AUTO ANY NONE VALIDATED".split()),
-        "FunctionDeclaration.Behavior": frozenset("UNSPECIFIED BLOCKING NON_BLOCKING".split()),
-        "FunctionResponse.Scheduling": frozenset("SCHEDULING_UNSPECIFIED SILENT WHEN_IDLE INTERRUPT".split()),
-        "HarmCategory": frozenset(
+        "Type": tuple("TYPE_UNSPECIFIED STRING NUMBER INTEGER BOOLEAN ARRAY OBJECT NULL".split()),
+        "FunctionCallingConfig.Mode": tuple("MODE_UNSPECIFIED AUTO ANY NONE VALIDATED".split()),
+        "FunctionDeclaration.Behavior": tuple("UNSPECIFIED BLOCKING NON_BLOCKING".split()),
+        "FunctionResponse.Scheduling": tuple("SCHEDULING_UNSPECIFIED SILENT WHEN_IDLE INTERRUPT".split()),
+        "HarmCategory": tuple(
             "HARM_CATEGORY_UNSPECIFIED HARM_CATEGORY_DEROGATORY HARM_CATEGORY_TOXICITY HARM_CATEGORY_VIOLENCE "
             "HARM_CATEGORY_SEXUAL HARM_CATEGORY_MEDICAL HARM_CATEGORY_DANGEROUS HARM_CATEGORY_HARASSMENT "
             "HARM_CATEGORY_HATE_SPEECH HARM_CATEGORY_SEXUALLY_EXPLICIT HARM_CATEGORY_DANGEROUS_CONTENT "
             "HARM_CATEGORY_CIVIC_INTEGRITY HARM_CATEGORY_JAILBREAK".split()
         ),
-        "SafetySetting.HarmBlockThreshold": frozenset(
+        "SafetySetting.HarmBlockThreshold": tuple(
             "HARM_BLOCK_THRESHOLD_UNSPECIFIED BLOCK_LOW_AND_ABOVE BLOCK_MEDIUM_AND_ABOVE BLOCK_ONLY_HIGH BLOCK_NONE "
             "OFF".split()
         ),
-        "ThinkingConfig.ThinkingLevel": frozenset("THINKING_LEVEL_UNSPECIFIED MINIMAL LOW MEDIUM HIGH XHIGH".split()),
-        "GenerationConfig.Modality": frozenset("MODALITY_UNSPECIFIED TEXT IMAGE AUDIO VIDEO".split()),
-        "GenerationConfig.MediaResolution": frozenset(
+        "ThinkingConfig.ThinkingLevel": tuple("THINKING_LEVEL_UNSPECIFIED MINIMAL LOW MEDIUM HIGH XHIGH".split()),
+        "GenerationConfig.Modality": tuple("MODALITY_UNSPECIFIED TEXT IMAGE AUDIO VIDEO".split()),
+        "GenerationConfig.MediaResolution": tuple(
             "MEDIA_RESOLUTION_UNSPECIFIED MEDIA_RESOLUTION_LOW MEDIA_RESOLUTION_MEDIUM MEDIA_RESOLUTION_HIGH".split()
         ),
-        "MediaResolution.Level": frozenset(
+        "MediaResolution.Level": tuple(
             "MEDIA_RESOLUTION_UNSPECIFIED MEDIA_RESOLUTION_LOW MEDIA_RESOLUTION_MEDIUM MEDIA_RESOLUTION_HIGH "
             "MEDIA_RESOLUTION_ULTRA_HIGH".split()
         ),
-        "Part.MediaProcessing": frozenset("MEDIA_PROCESSING_UNSPECIFIED STATIC AGENTIC".split()),
-        "ExecutableCode.Language": frozenset("LANGUAGE_UNSPECIFIED PYTHON".split()),
-        "CodeExecutionResult.Outcome": frozenset(
+        "Part.MediaProcessing": tuple("MEDIA_PROCESSING_UNSPECIFIED STATIC AGENTIC".split()),
+        "ExecutableCode.Language": tuple("LANGUAGE_UNSPECIFIED PYTHON".split()),
+        "CodeExecutionResult.Outcome": tuple(
             "OUTCOME_UNSPECIFIED OUTCOME_OK OUTCOME_FAILED OUTCOME_DEADLINE_EXCEEDED".split()
         ),
-        "ComputerUse.Environment": frozenset(
+        "ComputerUse.Environment": tuple(
             "ENVIRONMENT_UNSPECIFIED ENVIRONMENT_BROWSER ENVIRONMENT_MOBILE ENVIRONMENT_DESKTOP".split()
         ),
-        "ToolType": frozenset(
+        "ToolType": tuple(
             "TOOL_TYPE_UNSPECIFIED GOOGLE_SEARCH_WEB GOOGLE_SEARCH_IMAGE URL_CONTEXT GOOGLE_MAPS FILE_SEARCH "
             "MEDIA_PROCESSING".split()
         ),
-        "ServiceTier": frozenset("unspecified standard flex priority".split()),
+        "ServiceTier": tuple("unspecified standard flex priority".split()),
     }
 )
-"""Words of the enumerations. ``ServiceTier`` really is spelt in lower case."""
+"""Words of the enumerations, in the order of their numbers. ``ServiceTier`` really is spelt in lower case."""
 
 LENIENT_ENUMS = frozenset({"Type", "ThinkingConfig.ThinkingLevel"})
 """Enumerations whose words are also taken in lower case."""

@@ -163,6 +163,8 @@ class _Checker:
             word = value.upper() if name in LENIENT_ENUMS else value
             if word in words:
                 return word
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(words):
+            return words[value]
         return self._invalid(value, PACKAGE + name, path)
 
     def _scalar(self, value: Any, kind: str, path: str) -> Any:
