@@ -111,7 +111,7 @@ class Connection(asyncio.Protocol):
         """Accepted: the head's time runs from here."""
         self._transport = cast("asyncio.Transport", transport)
         service = self.service
-        if service.draining or not service.enter(self):
+        if not service.enter(self):
             self._state = _GONE
             self._transport.abort()
             return

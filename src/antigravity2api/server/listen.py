@@ -30,6 +30,8 @@ _LAST_WORDS = 2.0
 """Seconds that cut requests get to clean up."""
 _SECOND_SIGNAL = 1.0
 """A terminal and a supervisor may both send the first one; only a later one is meant as `now`."""
+_TURNS = 3
+"""Turns of the loop after which what was accepted before a drain has become a connection."""
 _QUICK_DEATH = 1.0
 QUICK_DEATHS = 5
 """So many workers dying young in a row, and the supervisor gives up."""
@@ -185,6 +187,8 @@ class Server:
         for server in self._servers:
             server.close()
         close_all(self._sockets)
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
         for connection in list(service.connections):
             connection.drain()
         try:

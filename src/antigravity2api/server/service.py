@@ -84,7 +84,10 @@ class Service:
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
 
     def enter(self, connection: Member) -> bool:
-        """Register a fresh connection; False when there is no room. One that asks for nothing makes room for it."""
+        """Register a fresh connection; False when it has to go. One that asks for nothing makes room for it."""
+        if self.draining:
+            self.connections.add(connection)  # until it has gone
+            return False
         if len(self.connections) >= self.capacity and not self._shed():
             return False
         self.connections.add(connection)
