@@ -182,8 +182,8 @@ def parse_duration(text: object) -> float | None:
     if isinstance(text, int | float) and not isinstance(text, bool):
         return _bounded(float(text))
     if isinstance(text, Mapping):  # google.protobuf.Duration, spelled out
-        seconds, nanos = parse_duration(text.get("seconds", 0)), parse_duration(text.get("nanos", 0))
-        return None if seconds is None else _bounded(seconds + (nanos or 0.0) / 1e9)
+        seconds, nanos = parse_duration(text.get("seconds", 0)), text.get("nanos")
+        return None if seconds is None else _bounded(seconds + (nanos / 1e9 if isinstance(nanos, int) else 0.0))
     if not isinstance(text, str):
         return None
     text = text.strip()[:64]
@@ -242,7 +242,8 @@ def _unwrap(node: Any, error: UpstreamError) -> int | None:
             error.message = node.strip()
             node = inner
         elif isinstance(node, dict):
-            code = code or _note(node, error)
+            noted = _note(node, error)
+            code = code or noted
             following = _following(node, error)
             if following is None:
                 break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import tracemalloc
@@ -49,18 +50,18 @@ def test_what_json_says_arrives_unchanged(value):
 @settings(max_examples=120, deadline=None)
 def test_any_bytes_give_a_dict_or_a_fault(body):
     try:
-        assert isinstance(loads_client(body), dict)
+        value = loads_client(body)
     except Fault as fault:
-        assert fault.kind is Kind.INVALID_REQUEST
+        value = {"kind": fault.kind}
+    assert isinstance(value, dict)
+    assert value.get("kind", Kind.INVALID_REQUEST) is Kind.INVALID_REQUEST
 
 
 @given(body=st.binary(max_size=60) | st.text('[]{}",:0123456789.eE+-\\uNaIfity \n', max_size=60).map(str.encode))
 @settings(max_examples=120, deadline=None)
 def test_any_upstream_bytes_give_a_value_or_a_value_error(body):
-    try:
-        dumps(loads_upstream(body))
-    except ValueError:
-        pass  # the caller's Fault
+    with contextlib.suppress(ValueError):  # the caller's Fault
+        json.loads(dumps(loads_upstream(body)))
 
 
 @pytest.mark.parametrize("body", [b"", b"  \r\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf \n"])

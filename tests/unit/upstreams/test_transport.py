@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -146,6 +146,11 @@ class Recorder:
         self.fault = fault
         self._note("error")
         self.over.set()
+
+    async def until(self, word: str) -> None:
+        while word not in self.heard:
+            await asyncio.wait_for(self.fresh.wait(), 10)
+            self.fresh.clear()
 
     @property
     def body(self) -> bytes:
@@ -527,10 +532,8 @@ async def test_closing_is_silent_and_reaches_the_peer_at_once(when):
             await peer.send(CHUNKED)
         if when == "data":
             await peer.send(chunk(b"abc"))
-        try:
+        with suppress(ConnectionError):
             assert await peer.reader.read(1) == b""
-        except ConnectionError:
-            pass
         gone.set()
 
     async with serving(script) as server, transport() as client:
@@ -538,9 +541,8 @@ async def test_closing_is_silent_and_reaches_the_peer_at_once(when):
         exchange = client.open(server.address, post(), sink)
         if when == "sent":
             await asyncio.wait_for(asked.wait(), 5)
-        while when != "sent" and when not in sink.heard:
-            await asyncio.wait_for(sink.fresh.wait(), 5)
-            sink.fresh.clear()
+        else:
+            await sink.until(when)
         heard = list(sink.heard)
         exchange.close()
         exchange.close()
@@ -557,8 +559,7 @@ async def test_a_sink_may_close_from_within_its_callback(word):
         sink = Recorder()
         exchange = client.open(server.address, post(), sink)
         sink.react = lambda said: exchange.close() if said == word else None
-        while word not in sink.heard:
-            await asyncio.sleep(0.01)
+        await sink.until(word)
         await asyncio.sleep(0.03)
         assert sink.heard[-1] == word
         assert client._idle_count == 0
@@ -599,8 +600,7 @@ async def test_a_paused_exchange_holds_the_peer_back():
         sink = Recorder()
         exchange = client.open(server.address, post(), sink)
         sink.react = lambda said: exchange.pause() if said == "head" else None
-        while "head" not in sink.heard:
-            await asyncio.sleep(0.01)
+        await sink.until("head")
         await asyncio.sleep(0.3)
         held, received = sent, len(sink.body)
         await asyncio.sleep(0.1)
@@ -624,8 +624,7 @@ async def test_closing_the_transport_ends_everything():
         sinks = [Recorder(), Recorder()]
         client.open(server.address, post(), sinks[0])
         client.open(Address("127.0.0.1", server.address.port, tls=True), post(), sinks[1])
-        while "head" not in sinks[0].heard:
-            await asyncio.sleep(0.01)
+        await sinks[0].until("head")
         await client.close()
         for sink in sinks:
             assert sink.fault is not None
@@ -850,11 +849,11 @@ async def test_a_plain_target_goes_through_a_proxy_in_absolute_form():
         seen.append(await peer.request())
         await peer.send(OK)
 
+    target = Address("plain.example", 8080, tls=False, prefix="/p")
     async with serving(script) as proxy:
-        async with transport(proxy=f"http://user:pass%20word@127.0.0.1:{proxy.address.port}") as client:
-            assert (await fetch(client, Address("plain.example", 8080, tls=False, prefix="/p"), GET, timeout=5))[
-                0
-            ] == 200
+        client = HttpTransport(proxy=f"http://user:pass%20word@127.0.0.1:{proxy.address.port}")
+        assert (await fetch(client, target, GET, timeout=5))[0] == 200
+        await client.close()
     head = seen[0][0]
     assert head.startswith(b"GET http://plain.example:8080/p/x HTTP/1.1\r\n")
     assert b"Proxy-Authorization: Basic dXNlcjpwYXNzIHdvcmQ=\r\n" in head
