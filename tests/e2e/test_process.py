@@ -89,7 +89,7 @@ def test_two_starts_on_one_port(start: Start) -> None:
     ],
 )
 def test_a_wrong_setting_is_exit_code_2(env: dict[str, str], said: str) -> None:
-    done = run_cli("serve", "--sandbox", "--port", str(free_port()), env={"ANTIGRAVITY2API_API_KEY": "sk-x"} | env)
+    done = run_cli("serve", "--sandbox", env={"ANTIGRAVITY2API_API_KEY": "sk-x", "ANTIGRAVITY2API_PORT": "1"} | env)
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -161,7 +161,7 @@ def test_the_ancestors_names_are_understood(upstream: ScriptedUpstream) -> None:
     }
     upstream.play(sse(text_events("Hello")))
     with GatewayProcess(env=env, key=None) as gateway:
-        assert chat(gateway.port, key="sk-ancestor").status == 200
+        assert chat(gateway.port, key="sk-ancestor", model="gemini-2.5-flash").status == 200
         assert "API_KEY" in gateway.stderr
         assert "sk-ancestor" not in gateway.stderr
     assert upstream.requests[0].json["generationConfig"]["temperature"] == 0.4
@@ -213,7 +213,6 @@ def test_secrets_stay_out_of_log_and_answers(upstream: ScriptedUpstream) -> None
             answers += reply.body + repr(reply.headers).encode()
             upstream.reset()
         call(gateway.port, "GET", f"/v1/models?key={CANARIES['client key']}", key="sk-canary-wrong-4713")
-        call(gateway.port, "GET", f"/v1/{CANARIES['client key']}", key=CANARIES["client key"])
         call(gateway.port, "POST", CHAT, key=CANARIES["client key"], body=b'{"model": "canary prompt about whales", ')
         assert gateway.stop() == 0
         log = gateway.stderr

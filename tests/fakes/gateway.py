@@ -127,13 +127,12 @@ class GatewayProcess:
         end = time.monotonic() + self._ready
         while time.monotonic() < end:
             if self.process is not None and self.process.poll() is not None:
-                raise GatewayFailed(f"serve ended with {self.process.returncode}:\n{self.stderr[-3000:]}")
+                raise self._failed(f"serve ended with {self.process.returncode}")
             with contextlib.suppress(OSError, ValueError):
                 if call(self.port, "GET", "/health/ready", timeout=2).status == 200:
                     return self
             time.sleep(0.03)
-        self.kill()
-        raise GatewayFailed(f"serve was not ready in {self._ready} s:\n{self.stderr[-3000:]}")
+        raise self._failed(f"serve was not ready in {self._ready} s")
 
     def signal(self, number: int = signal.SIGTERM) -> None:
         """Send the process a signal."""
@@ -157,6 +156,13 @@ class GatewayProcess:
         except subprocess.TimeoutExpired:
             self.kill()
             raise GatewayFailed(f"serve did not end in {timeout} s after SIGTERM:\n{self.stderr[-3000:]}") from None
+
+    def _failed(self, why: str) -> GatewayFailed:
+        """Clean up after a start that did not work."""
+        self.kill()
+        said = self.stderr[-3000:]
+        self._home.cleanup()
+        return GatewayFailed(f"{why}:\n{said}")
 
     def kill(self) -> None:
         """End it without asking, its workers too."""

@@ -222,6 +222,10 @@ class ScriptedUpstream:
                 record.gone.set()
                 return False
             return player.result()
+        except ConnectionError:  # noticed while writing
+            record.gone_at = time.monotonic()
+            record.gone.set()
+            return False
         finally:
             for task in (player, watcher):
                 task.cancel()
