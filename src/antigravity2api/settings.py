@@ -299,24 +299,26 @@ def load(overrides: Mapping[str, str], environ: Mapping[str, str], cwd: Path) ->
 
 
 def _lookup(setting: Setting, sources: Iterable[_Source], problems: list[str]) -> tuple[Any, str] | None:
-    for source in sources:
-        for name in source.names(setting):
-            suffix = "_file" if source.names is _toml_names else "_FILE"
-            raw = source.values.get(name, "").strip()
-            pointer = source.values.get(name + suffix, "").strip() if setting.secret else ""
-            if not raw and not pointer:
-                continue
-            where = f"--{name.replace('_', '-')}" if source.label == "flag" else f"{name} ({source.label})"
-            if raw and pointer:
-                problems.append(f"{where}: {name} and {name}{suffix} are both set; keep one.")
-                return None
-            if pointer:
-                where = f"{name}{suffix} ({source.label})"
-                raw = _secret_file(source.base, pointer, where, problems)
-                if not raw:
-                    return None
-            return _read(setting, raw, where, source.base, problems)
-    return None
+    """The first value and where it stands. Values that it hides are read too: a wrong one is a mistake all the same."""
+    found = [
+        value for source in sources for name in source.names(setting) if (value := _at(setting, source, name, problems))
+    ]
+    return found[0] if found else None
+
+
+def _at(setting: Setting, source: _Source, name: str, problems: list[str]) -> tuple[Any, str] | None:
+    suffix = "_file" if source.names is _toml_names else "_FILE"
+    raw = source.values.get(name, "").strip()
+    pointer = source.values.get(name + suffix, "").strip() if setting.secret else ""
+    if raw and pointer:
+        problems.append(f"{name} and {name}{suffix} ({source.label}) are both set; keep one.")
+        return None
+    if pointer:
+        where = f"{name}{suffix} ({source.label})"
+        raw = _secret_file(source.base, pointer, where, problems)
+    else:
+        where = f"--{name.replace('_', '-')}" if source.label == "flag" else f"{name} ({source.label})"
+    return _read(setting, raw, where, source.base, problems) if raw else None
 
 
 def _read(setting: Setting, raw: str, where: str, base: Path, problems: list[str]) -> tuple[Any, str] | None:

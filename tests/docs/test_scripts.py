@@ -22,19 +22,23 @@ def script(name: str):
 
 
 @pytest.fixture
-def wheel(tmp_path):
-    """Writes a wheel of the tree, changed as told."""
+def wheel(tmp_path, monkeypatch):
+    """Writes a wheel of a small tree, changed as told, and gives what is wrong with it."""
     check = script("check_wheel")
+    tree = {"antigravity2api/__init__.py": b"", "antigravity2api/ids.py": b"good", "antigravity2api/py.typed": b""}
+    for file, data in tree.items():
+        path = tmp_path / "src" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    monkeypatch.setattr(check, "ROOT", tmp_path)
 
     def write(changes: dict[str, bytes | None], name: str = "antigravity2api-1-py3-none-any.whl") -> list[str]:
-        contents = {file: (ROOT / "src" / file).read_bytes() for file in check.tree()} | changes
-        path = tmp_path / name
-        with zipfile.ZipFile(path, "w") as archive:
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
             archive.writestr("antigravity2api-1.dist-info/METADATA", b"")
-            for file, data in contents.items():
+            for file, data in (tree | changes).items():
                 if data is not None:
                     archive.writestr(file, data)
-        return check.problems(path)
+        return check.problems(tmp_path / name)
 
     return write
 

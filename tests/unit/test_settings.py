@@ -250,6 +250,13 @@ def test_a_wrong_secret_is_named_but_not_shown(read, name, raw):
     assert "hunter2" not in text
 
 
+def test_a_wrong_value_that_is_hidden_by_another_is_a_mistake_all_the_same(read):
+    assert "'many'" in problems(read, {"port": "1"}, ANTIGRAVITY2API_PORT="many")
+    assert "'lots'" in problems(read, {"port": "1"}, dotenv="ANTIGRAVITY2API_PORT=lots")
+    # The ancestor's names are other programs' names too: they count only when they are used.
+    assert read({"port": "1"}, dotenv="", PORT="many").port == 1
+
+
 def test_all_problems_are_told_at_once(read):
     text = problems(read, ANTIGRAVITY2API_PORT="x", ANTIGRAVITY2API_PROT="1", dotenv="ANTIGRAVITY2API_HOOST=1")
     assert text.count("\n") == 2
