@@ -95,6 +95,7 @@ class Gateway:
         self.timing = timing
         self.max_attempts = max_attempts
         self.learned = Learned()
+        self.first_upstream = self.routes[0].upstream.name if self.routes else ""
         self._prefetch = prefetch
         self._budgets = {
             route.upstream.name: RetryBudget(clock=asyncio.get_running_loop().time) for route in self.routes
@@ -146,7 +147,7 @@ class _Run:
         self.responder = responder
         self.trace = trace
         self.loop = asyncio.get_running_loop()
-        self.origin = Origin(origin.base_url, origin.engine, gateway.routes[0].upstream.name)
+        self.origin = origin
         self.call = self._parse(body)
         self.routes = gateway.routes_for(self.call.model)
         self._body = body if len(gateway.routes) > 1 else None
@@ -157,14 +158,17 @@ class _Run:
         """What the upstream's file changed in the request last sent."""
         self.answered = False
         """Whether any byte of an answer was sent; a heartbeat is none."""
+        self.expired = False
+        """Whether the time for the whole answer is over."""
         self.encoder: Encoder | None = None
         self.running: set[Attempt] = set()
         self.started_at = self.loop.time()
         self.last_write = self.started_at
-        self._timer: asyncio.TimerHandle | None = None
 
     async def serve(self) -> None:
-        self._watch()
+        timing = self.gateway.timing
+        soon = min(timing.first_event, timing.gap, timing.heartbeat, timing.total)
+        self._timer: asyncio.TimerHandle = self.loop.call_later(soon, self._watch)
         self.responder.on_resume = self._resume
         try:
             if self.call.stream:
@@ -179,8 +183,7 @@ class _Run:
             self.responder.write(encoder.fail(fault))
             self.responder.end()
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            self._timer.cancel()
             self.responder.on_resume = None
             if self.encoder is not None:
                 self.trace.usage = self.encoder.usage
@@ -289,13 +292,17 @@ class _Run:
     # -- time ------------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Look at every limit, and come back when the next one may be due: one timer a request, none an event."""
+        """Look at every limit, and come back when the next one may be due: one timer a request, none an event.
+
+        Attempts that begin meanwhile need no timer of their own: it rings at least once in the shortest limit.
+        """
         now = self.loop.time()
         timing = self.gateway.timing
         due = self.started_at + timing.total
         if now >= due:
+            self.expired = True
             for attempt in list(self.running):
-                attempt.settle(_timeout("The whole answer took too long.", Retry.NEVER))
+                attempt.settle(_too_long())
             return
         for attempt in list(self.running):
             limit = timing.gap if attempt.events else timing.first_event
@@ -304,11 +311,12 @@ class _Run:
             if now >= attempt.since + limit:
                 attempt.settle(_timeout("The upstream stayed silent for too long.", Retry.SAME))
             else:  # the first event may come at once, and the shorter limit holds from then on
-                due = min(due, attempt.since + limit, now + timing.gap)
+                due = min(due, attempt.since + limit)
+        due = min(due, now + timing.gap, now + timing.first_event)
         if self.call.stream:
             if now >= self.last_write + timing.heartbeat and not self.responder.paused:
                 self._beat()
-            due = min(due, max(self.last_write, now) + timing.heartbeat)
+            due = min(due, (now if self.responder.paused else self.last_write) + timing.heartbeat)
         self._timer = self.loop.call_later(max(due - now, 0.001), self._watch)
 
     def _beat(self) -> None:
@@ -317,12 +325,6 @@ class _Run:
         encoder = self.encoder or self._new_encoder(self.routes[0])
         self.responder.write(encoder.ping())
         self.last_write = self.loop.time()
-
-    def rewatch(self) -> None:
-        """A new attempt brings a new deadline."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._watch()
 
 
 class _Branch:
@@ -359,6 +361,8 @@ class _Branch:
     async def _once(self) -> tuple[Fault | None, bool]:
         """One attempt: how it ended, and whether its answer was already partly used."""
         run = self.run_
+        if run.expired:
+            return _too_long(), False
         route = run.routes[0]
         lease = route.pool.pick(run.call.model, self.tried) or route.pool.pick(run.call.model)
         if lease is None:
@@ -375,8 +379,6 @@ class _Branch:
             attempt.exchange = run.gateway.transport.open(route.upstream.address, request, attempt)
             run.notes = request.notes
             del request
-            if run.attempts > 1 or run.call.copies > 1:
-                run.rewatch()
             fault = await attempt.done
         except Fault as refused:
             fault = refused
@@ -488,6 +490,10 @@ class _Copy:
 
     def finish(self) -> bytes:
         return b""
+
+
+def _too_long() -> Fault:
+    return _timeout("The whole answer took too long.", Retry.NEVER)
 
 
 def _timeout(message: str, retry: Retry) -> Fault:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 import time
 
@@ -12,26 +13,31 @@ _UNEVEN = bytes(range(256 - 256 % 62, 256))
 
 
 def token62(length: int) -> str:
-    """``length`` random characters of ``[0-9A-Za-z]`` (5.95 bits each), from the system's generator."""
+    """``length`` random characters of ``[0-9A-Za-z]`` (5.95 bits each), from the system's generator: for secrets."""
     token = b""
     while len(token) < length:
         token += secrets.token_bytes(length + 8).translate(_LETTERS, _UNEVEN)
     return token[:length].decode("ascii")
 
 
+def unique() -> str:
+    """24 hexadecimal characters (96 random bits): unique, not secret. The generator is seeded anew in every process."""
+    return f"{random.getrandbits(96):024x}"
+
+
 def call_id() -> str:
     """The id of one tool call, unique over all conversations, at most 40 characters as old clients demand."""
-    return "call_" + token62(24)
+    return "call_" + unique()
 
 
 def completion_id() -> str:
     """The id of one chat completion."""
-    return "chatcmpl-" + token62(24)
+    return "chatcmpl-" + unique()
 
 
 def request_id() -> str:
     """The id that every answer carries as ``x-request-id``."""
-    return "req_" + token62(20)
+    return "req_" + unique()
 
 
 def now() -> int:

@@ -150,8 +150,8 @@ class App:
     # -- handlers --------------------------------------------------------------------------------------------------
 
     async def _chat(self, head: Head, body: bytes | bytearray, responder: Responder) -> None:
-        engine = _ENGINE.fullmatch(head.path)
-        origin = Origin(_base_url(head), engine["engine"] if engine else None)
+        engine = None if head.path == "/v1/chat/completions" else _ENGINE.fullmatch(head.path)
+        origin = Origin(_base_url(head), engine["engine"] if engine else None, self.gateway.first_upstream)
         entry = self._traces.get(head.request_id)
         trace = (entry[1] if entry else None) or Trace()
         try:
@@ -246,6 +246,8 @@ def _where(error: BaseException) -> str:
 
 
 def _bad_media(head: Head) -> Fault | None:
+    if head.headers.get("content-type") == "application/json" and "content-encoding" not in head.headers:
+        return None
     encoding = head.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         return Fault(

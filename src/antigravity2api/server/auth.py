@@ -13,10 +13,11 @@ class Keys:
     """The accepted client keys, held as SHA-256 digests (they are random, so no slow hash is needed)."""
 
     def __init__(self, keys: Iterable[str]) -> None:
-        self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+        digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+        self._known = [(digest, digest.hex()[:8]) for digest in digests]
 
     def __len__(self) -> int:
-        return len(self._digests)
+        return len(self._known)
 
     def accepts(self, headers: Mapping[str, str]) -> str | None:
         """A short public name of the key that a request carries, or None when it carries no good one.
@@ -29,10 +30,10 @@ class Keys:
             return None
         digest = hashlib.sha256(presented.encode("utf-8", "surrogatepass")).digest()
         found = None
-        for known in self._digests:
+        for known, name in self._known:
             if hmac.compare_digest(digest, known):
-                found = known
-        return found.hex()[:8] if found else None
+                found = name
+        return found
 
 
 def _presented(headers: Mapping[str, str]) -> str | None:
