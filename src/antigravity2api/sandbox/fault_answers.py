@@ -247,157 +247,152 @@ def _many_calls(ex: Exchange, chunks: list[Json]) -> list[Json]:
     return [*(_event(chunks, [call]) for call in calls), _event(chunks, [{"text": ""}], "STOP")]
 
 
-def faults() -> list[Fault]:
-    """All faults of this kind."""
-    script = b"<html><script>alert(document.domain)</script></html>"
-    svg = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"></svg>'
-    malformed = Fault(
-        "finish-malformed-call",
-        "finishReason MALFORMED_FUNCTION_CALL, no content.",
-        _changed(_finish_alone("MALFORMED_FUNCTION_CALL", content={}, finishMessage=_MALFORMED)),
-    )
-    unexpected = Fault(
-        "finish-unexpected-tool-call",
-        "finishReason UNEXPECTED_TOOL_CALL, no content.",
-        _changed(_finish_alone("UNEXPECTED_TOOL_CALL", content={}, finishMessage=_UNDECLARED)),
-    )
-    empty = Fault(
-        "empty-stop",
-        "STOP with no parts at all.",
+_SCRIPT = b"<html><script>alert(document.domain)</script></html>"
+_SVG = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"></svg>'
+_BAD_CALL = Fault(
+    "finish-malformed-call",
+    "finishReason MALFORMED_FUNCTION_CALL, no content.",
+    _changed(_finish_alone("MALFORMED_FUNCTION_CALL", content={}, finishMessage=_MALFORMED)),
+)
+_UNEXPECTED = Fault(
+    "finish-unexpected-tool-call",
+    "finishReason UNEXPECTED_TOOL_CALL, no content.",
+    _changed(_finish_alone("UNEXPECTED_TOOL_CALL", content={}, finishMessage=_UNDECLARED)),
+)
+_EMPTY = Fault(
+    "empty-stop",
+    "STOP with no parts at all.",
+    _changed(
+        lambda _, chunks: [
+            {
+                "candidates": [{"content": {"role": "model"}, "finishReason": "STOP", "index": 0}],
+                **_prompt_only(chunks),
+            }
+        ]
+    ),
+)
+_FIRST = Fault("error-first-event", "200, and the first event is an error.", _error_first)
+_LOST = Fault(
+    "finish-malformed-response", "finishReason MALFORMED_RESPONSE.", _changed(_finish_alone("MALFORMED_RESPONSE"))
+)
+ANSWER_FAULTS: tuple[Fault, ...] = (
+    *(_FIRST, once(_FIRST)),
+    Fault("error-event", "Some text, then an event with an error.", _error_midway),
+    Fault("error-event-raw", "Some text, then an error in indented JSON without data:.", _error_midway_raw),
+    Fault("bad-json-event", "An event whose JSON is cut off.", _bad_json),
+    *(
+        Fault(f"finish-{name}", f"finishReason {reason} without content.", _changed(_finish_alone(reason)))
+        for name, reason in _FILTERED.items()
+    ),
+    Fault("finish-safety-midway", "Some text, then finishReason SAFETY.", _changed(_safety_midway)),
+    *(_BAD_CALL, once(_BAD_CALL), _UNEXPECTED, once(_UNEXPECTED), _LOST, once(_LOST)),
+    Fault("finish-malformed-midway", "Some text, then MALFORMED_FUNCTION_CALL.", _changed(_call_then_malformed)),
+    Fault("finish-max-tokens", "The answer ends with MAX_TOKENS.", _changed(_finish_after("MAX_TOKENS"))),
+    Fault(
+        "finish-max-tokens-empty",
+        "MAX_TOKENS before the first word: thinking took it all.",
         _changed(
             lambda _, chunks: [
                 {
-                    "candidates": [{"content": {"role": "model"}, "finishReason": "STOP", "index": 0}],
+                    "candidates": [{"content": {"role": "model"}, "finishReason": "MAX_TOKENS", "index": 0}],
                     **_prompt_only(chunks),
                 }
             ]
         ),
-    )
-    first = Fault("error-first-event", "200, and the first event is an error.", _error_first)
-    lost = Fault(
-        "finish-malformed-response", "finishReason MALFORMED_RESPONSE.", _changed(_finish_alone("MALFORMED_RESPONSE"))
-    )
-    return [
-        *(first, once(first)),
-        Fault("error-event", "Some text, then an event with an error.", _error_midway),
-        Fault("error-event-raw", "Some text, then an error in indented JSON without data:.", _error_midway_raw),
-        Fault("bad-json-event", "An event whose JSON is cut off.", _bad_json),
-        *(
-            Fault(f"finish-{name}", f"finishReason {reason} without content.", _changed(_finish_alone(reason)))
-            for name, reason in _FILTERED.items()
+    ),
+    Fault(
+        "finish-unknown",
+        "The answer ends with a reason nobody knows.",
+        _changed(_finish_after("A_REASON_OF_TOMORROW")),
+    ),
+    Fault("finish-number", "The answer ends with the number 1 for STOP.", _changed(_finish_after(1))),
+    Fault("finish-continuation", "The answer stops at CONTINUATION with a token.", _changed(_continuation)),
+    Fault("prompt-blocked", "No candidates; promptFeedback.blockReason SAFETY.", _changed(_blocked("SAFETY"))),
+    Fault(
+        "prompt-blocked-unknown",
+        "No candidates; a blockReason nobody knows.",
+        _changed(_blocked("A_REASON_OF_TOMORROW")),
+    ),
+    *(_EMPTY, once(_EMPTY)),
+    Fault(
+        "thoughts-then-text",
+        "Two thought events, then the text.",
+        _changed(
+            _in_events(
+                {"text": "**Planning**\n", "thought": True},
+                {"text": "Working it out.\n", "thought": True},
+                {"text": "391"},
+            )
         ),
-        Fault("finish-safety-midway", "Some text, then finishReason SAFETY.", _changed(_safety_midway)),
-        *(malformed, once(malformed), unexpected, once(unexpected), lost, once(lost)),
-        Fault("finish-malformed-midway", "Some text, then MALFORMED_FUNCTION_CALL.", _changed(_call_then_malformed)),
-        Fault("finish-max-tokens", "The answer ends with MAX_TOKENS.", _changed(_finish_after("MAX_TOKENS"))),
-        Fault(
-            "finish-max-tokens-empty",
-            "MAX_TOKENS before the first word: thinking took it all.",
-            _changed(
-                lambda _, chunks: [
-                    {
-                        "candidates": [{"content": {"role": "model"}, "finishReason": "MAX_TOKENS", "index": 0}],
-                        **_prompt_only(chunks),
-                    }
-                ]
-            ),
+    ),
+    Fault("thoughts-only", "A thought, STOP, and no text.", _changed(_thoughts_only)),
+    Fault("usage-missing", "The ordinary answer without usageMetadata.", _changed(_no_usage)),
+    Fault("usage-after", "usageMetadata alone in an event after the end.", _changed(_usage_after)),
+    Fault("role-missing", "Candidates without role and index.", _changed(_no_role)),
+    Fault("empty-events", "Events that hold nothing, before and after the answer.", _changed(_empty_events)),
+    Fault(
+        "part-unknown",
+        "A part of a kind nobody knows between two texts.",
+        _changed(_text_parts({"text": "Before. "}, {"hologram": {"id": 1}}, {"text": "After."})),
+    ),
+    Fault(
+        "nan-json",
+        "NaN and Infinity in the JSON.",
+        _raw_event(b'{"functionCall": {"name": "get_weather","args": {"location": "Beijing","t": NaN,"u": Infinity}}}'),
+    ),
+    Fault("wrong-types", "candidates is a text, usageMetadata a list.", _changed(_wrong_types)),
+    Fault("wrong-parts", "parts is an object and text a number.", _changed(_wrong_parts)),
+    Fault("lone-surrogate", "Half a surrogate pair in the text.", _raw_event(b'{"text": "before \\ud83d after"}')),
+    Fault(
+        "tool-no-args",
+        "A functionCall without args.",
+        _changed(_text_parts({"functionCall": {"name": "get_weather"}})),
+    ),
+    Fault(
+        "tool-args-null",
+        "A functionCall with args null.",
+        _changed(_text_parts({"functionCall": {"name": "get_weather", "args": None}})),
+    ),
+    Fault(
+        "tool-args-text",
+        "A functionCall whose args are a text.",
+        _changed(_text_parts({"functionCall": {"name": "get_weather", "args": '{"location": "Beijing"}'}})),
+    ),
+    Fault(
+        "tool-same-id",
+        "Two calls with one id.",
+        _changed(
+            _in_events(
+                {"functionCall": {"id": "same", "name": "get_weather", "args": {"location": "Paris"}}},
+                {"functionCall": {"id": "same", "name": "get_weather", "args": {"location": "London"}}},
+            )
         ),
-        Fault(
-            "finish-unknown",
-            "The answer ends with a reason nobody knows.",
-            _changed(_finish_after("A_REASON_OF_TOMORROW")),
+    ),
+    Fault("tool-many", "A hundred calls, each in its own event.", _changed(_many_calls)),
+    Fault("tool-evil-name", "A call with control bytes in its name and __proto__ in its args.", _changed(_evil_name)),
+    Fault("evil-image", "An HTML page that is called image/png.", _changed(_image("image/png", _SCRIPT))),
+    Fault("evil-image-svg", "An SVG with a script.", _changed(_image("image/svg+xml", _SVG))),
+    Fault(
+        "evil-image-mime",
+        "A good PNG under a MIME type made to break out of a path or a header.",
+        _changed(_image('image/../../x"\r\nx-evil: 1<script>', _good_png())),
+    ),
+    Fault(
+        "evil-image-base64",
+        "An image whose data is no base64.",
+        _changed(_image("image/png", "!!! not base64 !!!")),
+    ),
+    Fault("evil-image-empty", "An image without a byte.", _changed(_image("image/png", b""))),
+    Fault(
+        "evil-text",
+        "Text that looks like the stream's own framing, with every kind of line end.",
+        _changed(
+            _in_events(
+                {"text": "one\r\n\r\ndata: [DONE]\r\n\r\n"},
+                {"text": 'two\u2028three\x85\n\ndata: {"error": {}}\n\n'},
+                {"text": "four \x00\x1b[31m \U0001f600"},
+            )
         ),
-        Fault("finish-number", "The answer ends with the number 1 for STOP.", _changed(_finish_after(1))),
-        Fault("finish-continuation", "The answer stops at CONTINUATION with a token.", _changed(_continuation)),
-        Fault("prompt-blocked", "No candidates; promptFeedback.blockReason SAFETY.", _changed(_blocked("SAFETY"))),
-        Fault(
-            "prompt-blocked-unknown",
-            "No candidates; a blockReason nobody knows.",
-            _changed(_blocked("A_REASON_OF_TOMORROW")),
-        ),
-        *(empty, once(empty)),
-        Fault(
-            "thoughts-then-text",
-            "Two thought events, then the text.",
-            _changed(
-                _in_events(
-                    {"text": "**Planning**\n", "thought": True},
-                    {"text": "Working it out.\n", "thought": True},
-                    {"text": "391"},
-                )
-            ),
-        ),
-        Fault("thoughts-only", "A thought, STOP, and no text.", _changed(_thoughts_only)),
-        Fault("usage-missing", "The ordinary answer without usageMetadata.", _changed(_no_usage)),
-        Fault("usage-after", "usageMetadata alone in an event after the end.", _changed(_usage_after)),
-        Fault("role-missing", "Candidates without role and index.", _changed(_no_role)),
-        Fault("empty-events", "Events that hold nothing, before and after the answer.", _changed(_empty_events)),
-        Fault(
-            "part-unknown",
-            "A part of a kind nobody knows between two texts.",
-            _changed(_text_parts({"text": "Before. "}, {"hologram": {"id": 1}}, {"text": "After."})),
-        ),
-        Fault(
-            "nan-json",
-            "NaN and Infinity in the JSON.",
-            _raw_event(
-                b'{"functionCall": {"name": "get_weather","args": {"location": "Beijing","t": NaN,"u": Infinity}}}'
-            ),
-        ),
-        Fault("wrong-types", "candidates is a text, usageMetadata a list.", _changed(_wrong_types)),
-        Fault("wrong-parts", "parts is an object and text a number.", _changed(_wrong_parts)),
-        Fault("lone-surrogate", "Half a surrogate pair in the text.", _raw_event(b'{"text": "before \\ud83d after"}')),
-        Fault(
-            "tool-no-args",
-            "A functionCall without args.",
-            _changed(_text_parts({"functionCall": {"name": "get_weather"}})),
-        ),
-        Fault(
-            "tool-args-null",
-            "A functionCall with args null.",
-            _changed(_text_parts({"functionCall": {"name": "get_weather", "args": None}})),
-        ),
-        Fault(
-            "tool-args-text",
-            "A functionCall whose args are a text.",
-            _changed(_text_parts({"functionCall": {"name": "get_weather", "args": '{"location": "Beijing"}'}})),
-        ),
-        Fault(
-            "tool-same-id",
-            "Two calls with one id.",
-            _changed(
-                _in_events(
-                    {"functionCall": {"id": "same", "name": "get_weather", "args": {"location": "Paris"}}},
-                    {"functionCall": {"id": "same", "name": "get_weather", "args": {"location": "London"}}},
-                )
-            ),
-        ),
-        Fault("tool-many", "A hundred calls, each in its own event.", _changed(_many_calls)),
-        Fault(
-            "tool-evil-name", "A call with control bytes in its name and __proto__ in its args.", _changed(_evil_name)
-        ),
-        Fault("evil-image", "An HTML page that is called image/png.", _changed(_image("image/png", script))),
-        Fault("evil-image-svg", "An SVG with a script.", _changed(_image("image/svg+xml", svg))),
-        Fault(
-            "evil-image-mime",
-            "A good PNG under a MIME type made to break out of a path or a header.",
-            _changed(_image('image/../../x"\r\nx-evil: 1<script>', _good_png())),
-        ),
-        Fault(
-            "evil-image-base64",
-            "An image whose data is no base64.",
-            _changed(_image("image/png", "!!! not base64 !!!")),
-        ),
-        Fault("evil-image-empty", "An image without a byte.", _changed(_image("image/png", b""))),
-        Fault(
-            "evil-text",
-            "Text that looks like the stream's own framing, with every kind of line end.",
-            _changed(
-                _in_events(
-                    {"text": "one\r\n\r\ndata: [DONE]\r\n\r\n"},
-                    {"text": 'two\u2028three\x85\n\ndata: {"error": {}}\n\n'},
-                    {"text": "four \x00\x1b[31m \U0001f600"},
-                )
-            ),
-        ),
-    ]
+    ),
+)
+"""All faults of this kind, in the order of the documentation."""

@@ -200,178 +200,173 @@ def _nested_deep(_: Exchange) -> GoogleError:
     return bad(inner)
 
 
-def faults() -> list[Fault]:
-    """All faults of this kind."""
-    plain_429 = Fault(
-        "429-plain",
-        "429 RESOURCE_EXHAUSTED without details.",
-        _error(lambda _: GoogleError(429, "Resource has been exhausted (e.g. check quota).")),
-    )
-    unauthorized = Fault("401", "401 UNAUTHENTICATED: the token has expired.", _error(lambda _: token_expired()))
-    signature = Fault(
-        "400-signature",
-        "400 Corrupted thought signature, whatever was sent.",
-        _error(lambda _: bad("Corrupted thought signature.")),
-    )
-    internal = Fault("500", "500 INTERNAL.", _error(_internal))
-    overloaded = Fault("503", "503 UNAVAILABLE: the model is overloaded.", _error(_overloaded))
-    late = Fault(
-        "504",
-        "504 DEADLINE_EXCEEDED.",
-        _error(lambda _: GoogleError(504, "Deadline expired before operation could complete.")),
-    )
-    disabled = Fault("403-disabled", "403 SERVICE_DISABLED: the API is off in the key's project.", _error(_disabled))
-    bad_key = Fault(
-        "400-bad-upstream-key", "400 API_KEY_INVALID: the gateway's key is bad.", _error(lambda _: key_invalid())
-    )
-    return [
-        *(plain_429, once(plain_429, "429-once")),
-        Fault("429-retryinfo", "429 for the minute's quota, RetryInfo 7 s.", _error(lambda ex: quota(ex.model, "7s"))),
-        Fault(
-            "429-per-day",
-            "429 for the day's quota, though RetryInfo says 17 s.",
-            _error(lambda ex: quota(ex.model, "17s", per="Day", limit="250")),
+_PLAIN_429 = Fault(
+    "429-plain",
+    "429 RESOURCE_EXHAUSTED without details.",
+    _error(lambda _: GoogleError(429, "Resource has been exhausted (e.g. check quota).")),
+)
+_UNAUTHORIZED = Fault("401", "401 UNAUTHENTICATED: the token has expired.", _error(lambda _: token_expired()))
+_SIGNATURE = Fault(
+    "400-signature",
+    "400 Corrupted thought signature, whatever was sent.",
+    _error(lambda _: bad("Corrupted thought signature.")),
+)
+_INTERNAL = Fault("500", "500 INTERNAL.", _error(_internal))
+_OVERLOADED = Fault("503", "503 UNAVAILABLE: the model is overloaded.", _error(_overloaded))
+_LATE = Fault(
+    "504",
+    "504 DEADLINE_EXCEEDED.",
+    _error(lambda _: GoogleError(504, "Deadline expired before operation could complete.")),
+)
+_DISABLED = Fault("403-disabled", "403 SERVICE_DISABLED: the API is off in the key's project.", _error(_disabled))
+_BAD_KEY = Fault(
+    "400-bad-upstream-key", "400 API_KEY_INVALID: the gateway's key is bad.", _error(lambda _: key_invalid())
+)
+STATUS_FAULTS: tuple[Fault, ...] = (
+    *(_PLAIN_429, once(_PLAIN_429, "429-once")),
+    Fault("429-retryinfo", "429 for the minute's quota, RetryInfo 7 s.", _error(lambda ex: quota(ex.model, "7s"))),
+    Fault(
+        "429-per-day",
+        "429 for the day's quota, though RetryInfo says 17 s.",
+        _error(lambda ex: quota(ex.model, "17s", per="Day", limit="250")),
+    ),
+    Fault(
+        "429-limit-zero",
+        "429 with limit: 0: this key can never use the model.",
+        _error(lambda ex: quota(ex.model, "5s", per="Day", limit="0")),
+    ),
+    Fault(
+        "429-retry-after",
+        "429 with only a Retry-After header (3 s).",
+        _error(lambda _: GoogleError(429, "Rate limited.", headers=[("retry-after", "3")])),
+    ),
+    Fault(
+        "429-html",
+        "429 with an HTML body.",
+        _raw(429, b"<html><title>429</title>Too many requests</html>\n", _HTML),
+    ),
+    Fault(
+        "429-vertex",
+        "429 as Vertex AI words it: no details, no delay.",
+        _error(
+            lambda _: GoogleError(
+                429,
+                "Resource exhausted. Please try again later. Please refer to "
+                "https://cloud.google.com/vertex-ai/generative-ai/docs/error-code-429 for more details.",
+            )
         ),
-        Fault(
-            "429-limit-zero",
-            "429 with limit: 0: this key can never use the model.",
-            _error(lambda ex: quota(ex.model, "5s", per="Day", limit="0")),
+    ),
+    Fault(
+        "429-rate-limited",
+        "429 of Cloud Code: RATE_LIMIT_EXCEEDED, 479 ms.",
+        _error(
+            _limited(
+                "RATE_LIMIT_EXCEEDED",
+                "You have exhausted your capacity on this model. Your quota will reset after 0s.",
+                "479.417207ms",
+                "0.479417207s",
+            )
         ),
-        Fault(
-            "429-retry-after",
-            "429 with only a Retry-After header (3 s).",
-            _error(lambda _: GoogleError(429, "Rate limited.", headers=[("retry-after", "3")])),
+    ),
+    Fault(
+        "429-quota-exhausted",
+        "429 of Cloud Code: QUOTA_EXHAUSTED for 1h43m56s.",
+        _error(
+            _limited(
+                "QUOTA_EXHAUSTED",
+                "You have exhausted your capacity on this model. Your quota will reset after 1h43m56s.",
+                "1h43m56s",
+                "6236s",
+            )
         ),
-        Fault(
-            "429-html",
-            "429 with an HTML body.",
-            _raw(429, b"<html><title>429</title>Too many requests</html>\n", _HTML),
+    ),
+    *(_INTERNAL, once(_INTERNAL)),
+    Fault("500-leaky", "500 whose text quotes the gateway's key and a stack trace.", _leaky),
+    Fault("500-html", "500 with an HTML body.", _raw(500, b"<!DOCTYPE html><title>Error 500</title>\n", _HTML)),
+    Fault("502-html", "502 of a front end, in HTML.", _raw(502, b"<!DOCTYPE html><title>Error 502</title>\n", _HTML)),
+    *(_OVERLOADED, once(_OVERLOADED)),
+    Fault(
+        "503-retry-after",
+        "503 with Retry-After 2 s.",
+        _error(lambda _: GoogleError(503, "The service is currently unavailable.", headers=[("retry-after", "2")])),
+    ),
+    Fault("503-capacity", "503 of Cloud Code: MODEL_CAPACITY_EXHAUSTED.", _error(_capacity)),
+    *(_LATE, once(_LATE)),
+    Fault("499", "499 CANCELLED.", _error(lambda _: GoogleError(499, "The operation was cancelled."))),
+    Fault("400-argument", "400 INVALID_ARGUMENT.", _error(lambda _: bad("Request contains an invalid argument."))),
+    Fault("400-array", "400 wrapped in a list of one.", _array),
+    Fault("400-unknown-field", "400 with BadRequest details for a field it does not know.", _error(_unknown_field)),
+    *(_SIGNATURE, once(_SIGNATURE)),
+    Fault(
+        "400-signature-foreign",
+        "400 Corrupted thought signature while the history holds any but the escape value.",
+        _unless(_has_real_signature, lambda _: bad("Corrupted thought signature.")),
+    ),
+    Fault("400-token-limit", "400: the prompt is longer than the model's window.", _error(_too_long)),
+    Fault(
+        "400-location",
+        "400 FAILED_PRECONDITION: the country is not served.",
+        _error(
+            lambda _: GoogleError(400, "User location is not supported for the API use.", status="FAILED_PRECONDITION")
         ),
-        Fault(
-            "429-vertex",
-            "429 as Vertex AI words it: no details, no delay.",
-            _error(
-                lambda _: GoogleError(
-                    429,
-                    "Resource exhausted. Please try again later. Please refer to "
-                    "https://cloud.google.com/vertex-ai/generative-ai/docs/error-code-429 for more details.",
-                )
+    ),
+    Fault("400-topk", "400 while topK is above 40.", _unless(_has_large_top_k, _top_k)),
+    Fault(
+        "400-thinking",
+        "400 while there is a thinkingConfig.",
+        _unless(lambda ex: _config(ex, "thinkingConfig") is not None, _thinking),
+    ),
+    Fault(
+        "400-max-tokens",
+        "400 while maxOutputTokens is above 4096.",
+        _unless(
+            lambda ex: isinstance(value := _config(ex, "maxOutputTokens"), int) and value > 4096,
+            lambda ex: bad(
+                f"Unable to submit request because it has a maxOutputTokens value of "
+                f"{_config(ex, 'maxOutputTokens')} "
+                "but the supported range is from 1 (inclusive) to 4097 (exclusive). Update the value and try again."
             ),
         ),
-        Fault(
-            "429-rate-limited",
-            "429 of Cloud Code: RATE_LIMIT_EXCEEDED, 479 ms.",
-            _error(
-                _limited(
-                    "RATE_LIMIT_EXCEEDED",
-                    "You have exhausted your capacity on this model. Your quota will reset after 0s.",
-                    "479.417207ms",
-                    "0.479417207s",
-                )
-            ),
-        ),
-        Fault(
-            "429-quota-exhausted",
-            "429 of Cloud Code: QUOTA_EXHAUSTED for 1h43m56s.",
-            _error(
-                _limited(
-                    "QUOTA_EXHAUSTED",
-                    "You have exhausted your capacity on this model. Your quota will reset after 1h43m56s.",
-                    "1h43m56s",
-                    "6236s",
-                )
-            ),
-        ),
-        *(internal, once(internal)),
-        Fault("500-leaky", "500 whose text quotes the gateway's key and a stack trace.", _leaky),
-        Fault("500-html", "500 with an HTML body.", _raw(500, b"<!DOCTYPE html><title>Error 500</title>\n", _HTML)),
-        Fault(
-            "502-html", "502 of a front end, in HTML.", _raw(502, b"<!DOCTYPE html><title>Error 502</title>\n", _HTML)
-        ),
-        *(overloaded, once(overloaded)),
-        Fault(
-            "503-retry-after",
-            "503 with Retry-After 2 s.",
-            _error(lambda _: GoogleError(503, "The service is currently unavailable.", headers=[("retry-after", "2")])),
-        ),
-        Fault("503-capacity", "503 of Cloud Code: MODEL_CAPACITY_EXHAUSTED.", _error(_capacity)),
-        *(late, once(late)),
-        Fault("499", "499 CANCELLED.", _error(lambda _: GoogleError(499, "The operation was cancelled."))),
-        Fault("400-argument", "400 INVALID_ARGUMENT.", _error(lambda _: bad("Request contains an invalid argument."))),
-        Fault("400-array", "400 wrapped in a list of one.", _array),
-        Fault("400-unknown-field", "400 with BadRequest details for a field it does not know.", _error(_unknown_field)),
-        *(signature, once(signature)),
-        Fault(
-            "400-signature-foreign",
-            "400 Corrupted thought signature while the history holds any but the escape value.",
-            _unless(_has_real_signature, lambda _: bad("Corrupted thought signature.")),
-        ),
-        Fault("400-token-limit", "400: the prompt is longer than the model's window.", _error(_too_long)),
-        Fault(
-            "400-location",
-            "400 FAILED_PRECONDITION: the country is not served.",
-            _error(
-                lambda _: GoogleError(
-                    400, "User location is not supported for the API use.", status="FAILED_PRECONDITION"
-                )
-            ),
-        ),
-        Fault("400-topk", "400 while topK is above 40.", _unless(_has_large_top_k, _top_k)),
-        Fault(
-            "400-thinking",
-            "400 while there is a thinkingConfig.",
-            _unless(lambda ex: _config(ex, "thinkingConfig") is not None, _thinking),
-        ),
-        Fault(
-            "400-max-tokens",
-            "400 while maxOutputTokens is above 4096.",
-            _unless(
-                lambda ex: isinstance(value := _config(ex, "maxOutputTokens"), int) and value > 4096,
-                lambda ex: bad(
-                    f"Unable to submit request because it has a maxOutputTokens value of "
-                    f"{_config(ex, 'maxOutputTokens')} "
-                    "but the supported range is from 1 (inclusive) to 4097 (exclusive). Update the value and try again."
-                ),
-            ),
-        ),
-        Fault(
-            "400-nested",
-            "400 with another vendor's error as a JSON text inside the message, twice over.",
-            _error(_nested_deep),
-        ),
-        *(bad_key, once(bad_key)),
-        *(unauthorized, once(unauthorized)),
-        Fault("403-no-key", "403: no key arrived.", _error(lambda _: no_key())),
-        *(disabled, once(disabled)),
-        Fault(
-            "403-leaked",
-            "403: the key was reported as leaked.",
-            _error(lambda _: GoogleError(403, "Your API key was reported as leaked. Please use another API key.")),
-        ),
-        Fault("403-validation", "403 VALIDATION_REQUIRED with a link.", _error(_validation)),
-        Fault("403-tos", "403: the account is closed for breaking the terms.", _error(_terms)),
-        Fault("404-model", "404: the model is gone.", _error(lambda ex: model_not_found(ex.model, "v1beta"))),
-        Fault(
-            "413",
-            "413 of a front end, in HTML.",
-            _raw(413, b"<!DOCTYPE html><title>Error 413 (Request Entity Too Large)</title>\n", _HTML),
-        ),
-        Fault("redirect", "302 to another path; it shows among the requests if anyone follows.", _moved),
-        Fault(
-            "200-error-json",
-            "200 with an error body.",
-            _raw(200, GoogleError(500, "Internal error encountered.").body(), "application/json"),
-        ),
-        Fault(
-            "200-html",
-            "200 with an HTML page.",
-            _raw(200, b"<!DOCTYPE html><title>Sign in</title><p>Please sign in.\n", _HTML),
-        ),
-        Fault("200-empty", "200 with nothing in it.", _raw(200, b"", "text/event-stream")),
-        Fault(
-            "200-not-json",
-            "200 with a body that is no JSON, called JSON.",
-            _raw(200, b"upstream connect error\n", "application/json"),
-        ),
-        Fault("204", "204 No Content.", _no_content),
-    ]
+    ),
+    Fault(
+        "400-nested",
+        "400 with another vendor's error as a JSON text inside the message, twice over.",
+        _error(_nested_deep),
+    ),
+    *(_BAD_KEY, once(_BAD_KEY)),
+    *(_UNAUTHORIZED, once(_UNAUTHORIZED)),
+    Fault("403-no-key", "403: no key arrived.", _error(lambda _: no_key())),
+    *(_DISABLED, once(_DISABLED)),
+    Fault(
+        "403-leaked",
+        "403: the key was reported as leaked.",
+        _error(lambda _: GoogleError(403, "Your API key was reported as leaked. Please use another API key.")),
+    ),
+    Fault("403-validation", "403 VALIDATION_REQUIRED with a link.", _error(_validation)),
+    Fault("403-tos", "403: the account is closed for breaking the terms.", _error(_terms)),
+    Fault("404-model", "404: the model is gone.", _error(lambda ex: model_not_found(ex.model, "v1beta"))),
+    Fault(
+        "413",
+        "413 of a front end, in HTML.",
+        _raw(413, b"<!DOCTYPE html><title>Error 413 (Request Entity Too Large)</title>\n", _HTML),
+    ),
+    Fault("redirect", "302 to another path; it shows among the requests if anyone follows.", _moved),
+    Fault(
+        "200-error-json",
+        "200 with an error body.",
+        _raw(200, GoogleError(500, "Internal error encountered.").body(), "application/json"),
+    ),
+    Fault(
+        "200-html",
+        "200 with an HTML page.",
+        _raw(200, b"<!DOCTYPE html><title>Sign in</title><p>Please sign in.\n", _HTML),
+    ),
+    Fault("200-empty", "200 with nothing in it.", _raw(200, b"", "text/event-stream")),
+    Fault(
+        "200-not-json",
+        "200 with a body that is no JSON, called JSON.",
+        _raw(200, b"upstream connect error\n", "application/json"),
+    ),
+    Fault("204", "204 No Content.", _no_content),
+)
+"""All faults of this kind, in the order of the documentation."""

@@ -374,108 +374,103 @@ async def _stays_open(ex: Exchange) -> None:
     await _silent(ex)
 
 
-def faults() -> list[Fault]:
-    """All faults of this kind."""
-    reset = Fault("reset-before-headers", "The connection is reset before a byte of the answer.", _reset)
-    close = Fault("close-before-headers", "The connection is closed before a byte of the answer.", _close)
-    stall = Fault("stall-before-headers", "Nothing at all is answered until the stall limit.", _silent)
-    return [
-        *(reset, once(reset), close, once(close), stall, once(stall)),
-        Fault("headers-drip", "The head comes one byte a beat and never ends.", _drip_head),
-        Fault("headers-stall", "Half a head, then silence until the stall limit.", _half_head),
-        Fault(
-            "garbage-status",
-            "Bytes that are no HTTP.",
-            _bytes_then_close(b"SSH-2.0-OpenSSH_9.9\r\n\x00\x01\x02garbage\r\n\r\n"),
-        ),
-        Fault("headers-huge", "A head of 400 KB.", _huge_head),
-        Fault("headers-many", "A head of 20,000 lines.", _many_headers),
-        Fault(
-            "headers-conflict",
-            "Content-Length and Transfer-Encoding together.",
-            _bytes_then_close(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 5\r\ntransfer-encoding: "
-                b"chunked\r\n\r\n"
-                b"2\r\n{}\r\n0\r\n\r\n"
-            ),
-        ),
-        Fault("bad-chunk-size", "The first chunk has no readable size.", _bad_chunk_first),
-        Fault("bad-chunk-midstream", "Half the answer, then a chunk without a readable size.", _broken_off(_bad_chunk)),
-        Fault("early-response", "429 before the request's body has been read.", _early, early=True),
-        Fault("keepalive-race", "The second request on a kept connection is reset.", _stale, early=False),
-        Fault("reset-midstream", "Half the answer, then a reset.", _broken_off(_reset)),
-        Fault("close-midstream", "Half the answer, then a close without the last chunk.", _broken_off(_close)),
-        Fault("reset-midchunk", "Half the answer, then a reset inside a chunk.", _broken_off(_reset_in_chunk)),
-        Fault("short-body", "A Content-Length that is larger than the body.", _broken_off(_close, sized=True)),
-        Fault("stall-midstream", "Half the answer, then silence until the stall limit.", _broken_off(_silent)),
-        Fault("stall-midevent", "Half the answer and half an event, then silence.", _broken_off(_stall_in_event)),
-        Fault("eof-no-finish", "A clean end without the event that has the finishReason.", _no_finish),
-        Fault("stays-open", "A complete answer on a connection that does not end.", _stays_open),
-        Fault("split-utf8", "Characters of several bytes, each cut over two chunks.", _split_utf8),
-        Fault("single-bytes", "Each byte in a chunk of its own.", _cut_into(lambda _: 1)),
-        Fault(
-            "odd-chunks", "Chunks of 1 to 97 bytes across the events.", _cut_into(lambda number: number * 7 % 97 + 1)
-        ),
-        Fault("lf-only", "Lines end with LF.", _framed(lambda value: b"data: " + value + b"\n\n")),
-        Fault("cr-only", "Lines end with CR.", _framed(lambda value: b"data: " + value + b"\r\r")),
-        Fault("no-blank", "No blank after data:.", _framed(lambda value: b"data:" + value + b"\r\n\r\n")),
-        Fault(
-            "bom",
-            "A byte order mark before the first event.",
-            _framed(lambda value: b"data: " + value + b"\r\n\r\n", preface=b"\xef\xbb\xbf"),
-        ),
-        Fault(
-            "comments",
-            "Comments, ids, event names and retry lines among the events.",
-            _framed(
-                lambda value: (
-                    b": hello\r\nid: 1\r\nevent: message\r\nretry: 100\r\ndata: "
-                    + value
-                    + b"\r\n: bye\r\n\r\n:\r\n\r\n"
-                )
-            ),
-        ),
-        Fault("multi-line-data", "Each event over many data: lines.", _framed(_multi_line)),
-        Fault(
-            "blank-lines",
-            "Several blank lines between events.",
-            _framed(lambda value: b"\r\n\r\ndata: " + value + b"\r\n\r\n\r\n"),
-        ),
-        Fault(
-            "last-event-without-blank-line",
-            "The last event ends with the stream.",
-            _framed(lambda value: b"data: " + value + b"\r\n\r\n", last=lambda value: b"data: " + value),
-        ),
-        Fault(
-            "done-mark",
-            "An OpenAI-style [DONE] after the last event.",
-            _framed(
-                lambda value: b"data: " + value + b"\r\n\r\n",
-                last=lambda value: b"data: " + value + b"\r\n\r\ndata: [DONE]\r\n\r\n",
-            ),
-        ),
-        Fault("trailers", "Trailer fields after the last chunk.", _trailers),
-        Fault("chunk-extensions", "Chunk sizes with extensions, in capital digits.", _chunk_extensions),
-        Fault("http10", "An HTTP/1.0 answer that ends with the connection.", _http10),
-        Fault("until-close", "An HTTP/1.1 answer without length or chunks.", _until_close),
-        Fault("informational-1xx", "103 and 102 before the answer.", _informational),
-        Fault("gzip", "The answer is gzipped, whatever was accepted.", _gzip),
-        Fault("gzip-bomb", f"A gzipped event that unpacks to {BOMB_MEGABYTES} MB.", _gzip_bomb),
-        Fault("gzip-corrupt", "The gzipped bytes are damaged.", _gzip_corrupt),
-        Fault("gzip-cut", "The gzipped bytes end in the middle.", _gzip_cut),
-        Fault("huge-event", f"An event with {HUGE_EVENT >> 20} MB of text.", _huge_event),
-        Fault("many-events", f"{MANY_EVENTS} events.", _many),
-        Fault("trickle", "One event a beat.", _trickle),
-        Fault("slow-first-event", "The head at once, the first event after five beats.", _slow_start),
-        Fault("slow-head", "The head after five beats.", _slow_head),
-        Fault("endless", "Events without end, one a beat.", _endless),
-        Fault("comments-only", "A comment a beat and never an event.", _comment_flood),
-        Fault("after-end", "A second, uninvited answer behind the first.", _after_end),
-    ]
-
-
 async def _half_head(ex: Exchange) -> None:
     await ex.conn.write(
         b"HTTP/1.1 200 OK\r\ncontent-type: " + (SSE_TYPE if ex.streams_sse else JSON_TYPE).encode() + b"\r\nx-ha"
     )
     await _silent(ex)
+
+
+_RESET = Fault("reset-before-headers", "The connection is reset before a byte of the answer.", _reset)
+_CLOSE = Fault("close-before-headers", "The connection is closed before a byte of the answer.", _close)
+_STALL = Fault("stall-before-headers", "Nothing at all is answered until the stall limit.", _silent)
+WIRE_FAULTS: tuple[Fault, ...] = (
+    *(_RESET, once(_RESET), _CLOSE, once(_CLOSE), _STALL, once(_STALL)),
+    Fault("headers-drip", "The head comes one byte a beat and never ends.", _drip_head),
+    Fault("headers-stall", "Half a head, then silence until the stall limit.", _half_head),
+    Fault(
+        "garbage-status",
+        "Bytes that are no HTTP.",
+        _bytes_then_close(b"SSH-2.0-OpenSSH_9.9\r\n\x00\x01\x02garbage\r\n\r\n"),
+    ),
+    Fault("headers-huge", "A head of 400 KB.", _huge_head),
+    Fault("headers-many", "A head of 20,000 lines.", _many_headers),
+    Fault(
+        "headers-conflict",
+        "Content-Length and Transfer-Encoding together.",
+        _bytes_then_close(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 5\r\ntransfer-encoding: "
+            b"chunked\r\n\r\n"
+            b"2\r\n{}\r\n0\r\n\r\n"
+        ),
+    ),
+    Fault("bad-chunk-size", "The first chunk has no readable size.", _bad_chunk_first),
+    Fault("bad-chunk-midstream", "Half the answer, then a chunk without a readable size.", _broken_off(_bad_chunk)),
+    Fault("early-response", "429 before the request's body has been read.", _early, early=True),
+    Fault("keepalive-race", "The second request on a kept connection is reset.", _stale, early=False),
+    Fault("reset-midstream", "Half the answer, then a reset.", _broken_off(_reset)),
+    Fault("close-midstream", "Half the answer, then a close without the last chunk.", _broken_off(_close)),
+    Fault("reset-midchunk", "Half the answer, then a reset inside a chunk.", _broken_off(_reset_in_chunk)),
+    Fault("short-body", "A Content-Length that is larger than the body.", _broken_off(_close, sized=True)),
+    Fault("stall-midstream", "Half the answer, then silence until the stall limit.", _broken_off(_silent)),
+    Fault("stall-midevent", "Half the answer and half an event, then silence.", _broken_off(_stall_in_event)),
+    Fault("eof-no-finish", "A clean end without the event that has the finishReason.", _no_finish),
+    Fault("stays-open", "A complete answer on a connection that does not end.", _stays_open),
+    Fault("split-utf8", "Characters of several bytes, each cut over two chunks.", _split_utf8),
+    Fault("single-bytes", "Each byte in a chunk of its own.", _cut_into(lambda _: 1)),
+    Fault("odd-chunks", "Chunks of 1 to 97 bytes across the events.", _cut_into(lambda number: number * 7 % 97 + 1)),
+    Fault("lf-only", "Lines end with LF.", _framed(lambda value: b"data: " + value + b"\n\n")),
+    Fault("cr-only", "Lines end with CR.", _framed(lambda value: b"data: " + value + b"\r\r")),
+    Fault("no-blank", "No blank after data:.", _framed(lambda value: b"data:" + value + b"\r\n\r\n")),
+    Fault(
+        "bom",
+        "A byte order mark before the first event.",
+        _framed(lambda value: b"data: " + value + b"\r\n\r\n", preface=b"\xef\xbb\xbf"),
+    ),
+    Fault(
+        "comments",
+        "Comments, ids, event names and retry lines among the events.",
+        _framed(
+            lambda value: (
+                b": hello\r\nid: 1\r\nevent: message\r\nretry: 100\r\ndata: " + value + b"\r\n: bye\r\n\r\n:\r\n\r\n"
+            )
+        ),
+    ),
+    Fault("multi-line-data", "Each event over many data: lines.", _framed(_multi_line)),
+    Fault(
+        "blank-lines",
+        "Several blank lines between events.",
+        _framed(lambda value: b"\r\n\r\ndata: " + value + b"\r\n\r\n\r\n"),
+    ),
+    Fault(
+        "last-event-without-blank-line",
+        "The last event ends with the stream.",
+        _framed(lambda value: b"data: " + value + b"\r\n\r\n", last=lambda value: b"data: " + value),
+    ),
+    Fault(
+        "done-mark",
+        "An OpenAI-style [DONE] after the last event.",
+        _framed(
+            lambda value: b"data: " + value + b"\r\n\r\n",
+            last=lambda value: b"data: " + value + b"\r\n\r\ndata: [DONE]\r\n\r\n",
+        ),
+    ),
+    Fault("trailers", "Trailer fields after the last chunk.", _trailers),
+    Fault("chunk-extensions", "Chunk sizes with extensions, in capital digits.", _chunk_extensions),
+    Fault("http10", "An HTTP/1.0 answer that ends with the connection.", _http10),
+    Fault("until-close", "An HTTP/1.1 answer without length or chunks.", _until_close),
+    Fault("informational-1xx", "103 and 102 before the answer.", _informational),
+    Fault("gzip", "The answer is gzipped, whatever was accepted.", _gzip),
+    Fault("gzip-bomb", f"A gzipped event that unpacks to {BOMB_MEGABYTES} MB.", _gzip_bomb),
+    Fault("gzip-corrupt", "The gzipped bytes are damaged.", _gzip_corrupt),
+    Fault("gzip-cut", "The gzipped bytes end in the middle.", _gzip_cut),
+    Fault("huge-event", f"An event with {HUGE_EVENT >> 20} MB of text.", _huge_event),
+    Fault("many-events", f"{MANY_EVENTS} events.", _many),
+    Fault("trickle", "One event a beat.", _trickle),
+    Fault("slow-first-event", "The head at once, the first event after five beats.", _slow_start),
+    Fault("slow-head", "The head after five beats.", _slow_head),
+    Fault("endless", "Events without end, one a beat.", _endless),
+    Fault("comments-only", "A comment a beat and never an event.", _comment_flood),
+    Fault("after-end", "A second, uninvited answer behind the first.", _after_end),
+)
+"""All faults of this kind, in the order of the documentation."""

@@ -10,16 +10,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from antigravity2api.sandbox.fault import Fault
-from antigravity2api.sandbox.fault_answers import faults as answer_faults
-from antigravity2api.sandbox.fault_statuses import faults as status_faults
-from antigravity2api.sandbox.fault_wires import faults as wire_faults
+from antigravity2api.sandbox.fault_answers import ANSWER_FAULTS
+from antigravity2api.sandbox.fault_statuses import STATUS_FAULTS
+from antigravity2api.sandbox.fault_wires import WIRE_FAULTS
 
 PREFIX = "gemini-fault-"
 
 
 def _register() -> Mapping[str, Fault]:
     found: dict[str, Fault] = {}
-    for fault in (*wire_faults(), *status_faults(), *answer_faults()):
+    for fault in (*WIRE_FAULTS, *STATUS_FAULTS, *ANSWER_FAULTS):
         if fault.name in found:
             raise ValueError(f"two faults are called {fault.name}")
         found[fault.name] = fault
