@@ -93,7 +93,7 @@ def _parameters(writer: Writer, schema: dict[str, Any]) -> tuple[dict[str, Any] 
     says_nothing = not node.keys() & {"type", "anyOf", "oneOf", "enum"}
     if node.get("type") == word or says_nothing:
         node.pop("nullable", None)
-        empty = says_nothing or not (node.get("properties") or isinstance(node.get("additionalProperties"), dict))
+        empty = says_nothing or not (node.get("properties") or node.get("additionalProperties"))
         return (None if empty else node), False
     return {"type": word, "properties": {"value": node}, "required": ["value"]}, True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from antigravity2api.gemini.schema_nodes import bounds, count, distinct, implied, kinds, members, names, sort_of
+from antigravity2api.gemini.schema_nodes import bounds, count, distinct, implied, kinds, members, names, number, sort_of
 from antigravity2api.gemini.schema_walk import Spot, Writer
 
 _UNIONS = ("anyOf", "oneOf")
@@ -79,18 +79,14 @@ class JsonSchemaWriter(Writer):
         nullable = nullable or node.get("nullable") is True
         found, null = self._members(out, node, found)
         nullable = nullable or null
-        if not found and "enum" not in out:
-            guess = implied(node)
-            if guess == "array" or (guess == "object" and (spot.top or isinstance(node.get("properties"), dict))):
-                found = [guess]
         for union in _UNIONS:
             self._union(out, node, union, spot)
-        if nullable and found and found != ["null"]:
-            found = [*found, "null"]
-        elif nullable and not found:
-            for union in _UNIONS:
-                if union in out and {"type": "null"} not in out[union]:
-                    out[union] = [*out[union], {"type": "null"}]
+        self._object(out, node, spot)
+        self._array(out, node, spot)
+        if not found and "enum" not in out:
+            found = self._kind_written(out, node, spot)
+        if nullable:
+            found = self._with_null(out, found)
         head: dict[str, Any] = {}
         if found:
             head["type"] = found[0] if len(found) == 1 else found
@@ -99,8 +95,28 @@ class JsonSchemaWriter(Writer):
         self._annotated(head, node, [])
         if isinstance(node.get("format"), str) and node["format"]:
             head["format"] = node["format"]
-        self._object(out, node, spot)
-        self._array(out, node, spot)
+        self._limits(out, node, found)
+        self._note_left_out(node, _JSON_SAID)
+        return {**head, **out}
+
+    @staticmethod
+    def _kind_written(out: dict[str, Any], node: dict[str, Any], spot: Spot) -> list[str]:
+        """The type of an untyped node, from what was written of it: reading that again must find the same."""
+        if "properties" in out or (spot.top and implied(node) == "object"):
+            return ["object"]
+        return ["array"] if "items" in out or "prefixItems" in out else []
+
+    @staticmethod
+    def _with_null(out: dict[str, Any], found: list[str]) -> list[str]:
+        """The types with null; where there are none, null joins the alternatives."""
+        if found:
+            return found if found == ["null"] else [*found, "null"]
+        for union in _UNIONS:
+            if union in out and {"type": "null"} not in out[union]:
+                out[union] = [*out[union], {"type": "null"}]
+        return found
+
+    def _limits(self, out: dict[str, Any], node: dict[str, Any], found: list[str]) -> None:
         low, high = bounds(node, integer="integer" in found)
         sizes = (("minItems", count(node.get("minItems"))), ("maxItems", count(node.get("maxItems"))))
         for key, value in (("minimum", low), ("maximum", high), *sizes):
@@ -108,8 +124,6 @@ class JsonSchemaWriter(Writer):
                 out.setdefault(key, value)
             elif key in node:
                 self.note(key)
-        self._note_left_out(node, _JSON_SAID)
-        return {**head, **out}
 
     def _members(self, out: dict[str, Any], node: dict[str, Any], found: list[str]) -> tuple[list[str], bool]:
         """``enum`` and ``const``: strings and numbers stay, null becomes a type, anything else cannot be said.
@@ -122,7 +136,7 @@ class JsonSchemaWriter(Writer):
                 self.note("enum")
             return found, False
         null = any(value is None for value in values)
-        plain = distinct(value for value in values if value is not None and value != "")
+        plain = distinct(value for value in map(_sayable, values) if value is not None and value != "")
         if len(plain) + null < len(distinct(values)):
             self.note("enum")
         sorts = {sort_of(value) for value in plain}
@@ -199,3 +213,8 @@ class JsonSchemaWriter(Writer):
             out["items"] = self.node(items, spot.below())
         elif isinstance(items, str):
             out["items"] = self._shorthand(items)
+
+
+def _sayable(value: Any) -> Any:
+    """A member as every JSON writer can write it, None where none can."""
+    return number(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
