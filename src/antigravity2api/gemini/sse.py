@@ -9,7 +9,10 @@ of an event stream is handed out as it is, so that the caller's JSON parser fail
 from __future__ import annotations
 
 import re
-from itertools import accumulate
+from itertools import accumulate, count
+from operator import indexOf, sub
+
+import orjson
 
 from antigravity2api.errors import Fault, Kind, Retry
 
@@ -18,6 +21,7 @@ MAX_EVENT = 64 << 20
 
 _BOM = b"\xef\xbb\xbf"
 _DONE = b"[DONE]"
+_SHORT = 16
 _CR, _LF, _QUOTE, _BACKSLASH = 13, 10, 34, 92
 _OPEN, _CLOSE = b"{[", b"}]"
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
@@ -56,7 +60,7 @@ class EventReader:
 
     def __init__(self, max_event: int = MAX_EVENT) -> None:
         self._max = max_event
-        self._idle = False
+        self._idle = True
         """At the beginning of an event with nothing collected: whole events can be cut out of a read at once."""
         self._held: bytes | None = b""
         """The first bytes, as long as they may be a byte order mark."""
@@ -78,23 +82,17 @@ class EventReader:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The JSON texts that ``data`` completes."""
-        size = len(data)
-        if self._idle and size <= self._max:
-            # The usual read is exactly one event: its only line ends are its last four bytes.
-            if (
-                data.find(b"\n") == size - 3
-                and data.find(b"\r") == size - 4
-                and data.endswith(b"\r\n\r\n")
-                and data.startswith(b"data: {")
-            ):
-                return [data[6:-4]]
-            events = _whole_events(data)
+        if self._idle and len(data) <= self._max:
+            # The usual read is whole events, or a whole body.
+            events = _whole_events(data) if data.startswith(b"data: ") else _whole_body(data)
             if events is not None:
+                self._held = None
                 return events
         if self._held is not None:
             data = self._held + data
             if len(data) < len(_BOM) and _BOM.startswith(data):
                 self._held = data
+                self._idle = not data
                 return []
             data = data.removeprefix(_BOM)
             self._held = None
@@ -106,6 +104,8 @@ class EventReader:
 
     def flush(self) -> list[bytes]:
         """What is left at the end of the stream, whether it looks complete or not. Nothing is fed afterwards."""
+        if self._idle:
+            return []
         if self._held:
             self._parts.append(self._held)
         if self._mode == _LINES:
@@ -138,7 +138,8 @@ class EventReader:
             else:
                 tried = True  # once a read, so that odd events do not make it quadratic
                 end = max(data.rfind(b"\r\n\r\n", pos) + 4, data.rfind(b"\n\n", pos) + 2)
-                events = _whole_events(data[pos:end]) if pos < end <= pos + self._max else None
+                fits = pos < end <= pos + self._max and data.startswith(b"data: ", pos)
+                events = _whole_events(data[pos:end]) if fits else None
                 if events is not None:
                     self._out += events
                     pos = end
@@ -197,7 +198,7 @@ class EventReader:
         event = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
         self._data.clear()
         self._size = 0
-        if len(event) > 16 or event.strip() not in (b"", _DONE):
+        if len(event) > _SHORT or event.strip() not in (b"", _DONE):
             self._out.append(event)
 
     # -- raw JSON --------------------------------------------------------------------------------------------------
@@ -236,8 +237,7 @@ class EventReader:
         if depth and closed < depth:
             zero = -1
         else:
-            steps = enumerate(accumulate(brackets.translate(_STEPS)), 1)
-            zero = next((seen - 1 for seen, step in steps if depth + step == seen), -1)
+            zero = _value_end(brackets, depth)
         if zero >= 0:
             end = max(data.rfind(b"}"), data.rfind(b"]")) + 1
             if zero == len(brackets) - 1 and not data[end:].strip():
@@ -303,21 +303,44 @@ class EventReader:
 
 
 def _whole_events(data: bytes) -> list[bytes] | None:
-    """The events of a read that is nothing but ``data: {…}`` lines with blank lines behind them; None for all else.
+    """The events of a read that is nothing but ``data: …`` lines with blank lines behind them; None for all else.
 
-    JSON has no raw line break inside a string, so the right number of line ends proves the shape.
+    JSON has no raw line break inside a string, so no line end within the events proves the shape.
     """
-    if not data.startswith(b"data: {"):
-        return None
     if data.endswith(b"\r\n\r\n"):
-        ends = 2 * (data.count(b"\r\n\r\ndata: {") + 1)
-        if data.count(b"\n") == ends and data.count(b"\r") == ends:
-            return data[6:-4].split(b"\r\n\r\ndata: ")
+        events = data[6:-4].split(b"\r\n\r\ndata: ")
+    elif data.endswith(b"\n\n"):
+        events = data[6:-2].split(b"\n\ndata: ")
+    else:
         return None
-    if not data.endswith(b"\n\n") or b"\r" in data:
+    if len(events) == 1:
+        text = events[0]
+        size = len(text)
+    else:
+        text = b"".join(events)
+        size = min(map(len, events))
+    # What is short may be the end marker, or blank.
+    return None if _LF in text or _CR in text or size <= _SHORT else events
+
+
+def _whole_body(data: bytes) -> list[bytes] | None:
+    """The value of a read that is one JSON object and white space behind it; None for all else."""
+    body = data.rstrip(b"\r\n\t ")
+    if not body.startswith(b"{") or not body.endswith(b"}"):
         return None
-    ends = 2 * (data.count(b"\n\ndata: {") + 1)
-    return data[6:-2].split(b"\n\ndata: ") if data.count(b"\n") == ends else None
+    try:
+        orjson.loads(body)  # quicker than any look at it from here
+    except orjson.JSONDecodeError:
+        return None
+    return [body]
+
+
+def _value_end(brackets: bytes, depth: int) -> int:
+    """At which of the brackets a value ends that begins at ``depth``; -1 where it goes on."""
+    try:
+        return indexOf(map(sub, accumulate(brackets.translate(_STEPS)), count(1 - depth)), 0)
+    except ValueError:
+        return -1
 
 
 def _backslashes_before(data: bytes, start: int, end: int) -> int:
