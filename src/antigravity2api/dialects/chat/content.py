@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
 
-from antigravity2api.dialects.base import Toolbox
+from antigravity2api.dialects.base import ImageShelf, StoredImage, Toolbox
 from antigravity2api.dialects.chat import fields
 from antigravity2api.errors import Fault, invalid
 from antigravity2api.gemini import media
@@ -19,16 +20,48 @@ _TEXT = frozenset({"text", "input_text", "output_text"})
 _THOUGHTS = frozenset({"thinking", "redacted_thinking", "reasoning"})
 _USER_TYPES = "'text', 'image_url', 'input_audio', 'file' and 'video_url'"
 
+_MOST_LOOKUPS = 64
+_MOST_STORED = 48 << 20
+"""Base64 characters of stored images that one request may bring back."""
+_SHALLOW = 60
+_LONG_DIGITS = re.compile(r"\d{19}").search
+"""Integers that may need more than 64 bits are kept to the digit, which takes the slower reader."""
+
+
+class _Shelf:
+    """Our stored images within a budget: a link costs a client nothing, the bytes behind it cost us."""
+
+    __slots__ = ("_images", "_left", "_lookups", "_seen")
+
+    def __init__(self, images: ImageShelf) -> None:
+        self._images = images
+        self._seen: dict[str, StoredImage | None] = {}
+        self._lookups = _MOST_LOOKUPS
+        self._left = _MOST_STORED
+
+    def get(self, path: str) -> StoredImage | None:
+        if path not in self._seen:
+            if not self._lookups:
+                return None
+            self._lookups -= 1
+            self._seen[path] = self._images.get(path)
+        stored = self._seen[path]
+        if stored is None or len(stored.data) > self._left:
+            return None
+        self._left -= len(stored.data)
+        return stored
+
 
 class Reader:
     """Reads the content of one request's messages. Nothing is dropped unseen: what is no known part is refused."""
 
-    __slots__ = ("_applied", "_box", "_profile")
+    __slots__ = ("_applied", "_linked", "_profile", "_shelf")
 
     def __init__(self, profile: ModelProfile, box: Toolbox, applied: list[str]) -> None:
         self._profile = profile
-        self._box = box
+        self._shelf = _Shelf(box.images)
         self._applied = applied
+        self._linked: list[tuple[Part, MarkdownImage]] = []
 
     def parts(self, content: Any, path: str) -> list[Part]:
         """A user's content."""
@@ -56,6 +89,12 @@ class Reader:
         return made
 
     def _part(self, part: dict[str, Any], kind: Any, path: str) -> Part | None:
+        try:
+            return self._read(part, kind, path)
+        except Fault as fault:
+            raise fields.named(fault) from None
+
+    def _read(self, part: dict[str, Any], kind: Any, path: str) -> Part | None:
         match kind:
             case "input_text" | "output_text":
                 text = _text_of(part, path)
@@ -141,19 +180,27 @@ class Reader:
             made.append({"text": text})
 
     def _own_image(self, image: MarkdownImage) -> Part:
-        """An image of an earlier answer, as the part it was; text where it is no longer there or cannot be read."""
+        """An image of an earlier answer as the part it was; one without its bytes yet where they are on our shelf."""
         if image.path is None:
             try:
                 return media.image_from_base64(image.data, "messages")
             except Fault:
                 return {"text": f"![{image.alt}](data:{image.mime_type};base64,{image.data})"}
-        stored = self._box.images.get(image.path)
-        if stored is None:
-            return {"text": f"![{image.alt}]({image.path})"}
-        part: Part = {"inlineData": {"mimeType": stored.mime_type, "data": stored.data}}
-        if stored.signature and (self._profile.image_output or not self._profile.known):
-            part["thoughtSignature"] = stored.signature
+        part: Part = {"inlineData": {"mimeType": "", "data": ""}}
+        self._linked.append((part, image))
         return part
+
+    def fill(self) -> None:
+        """Bring the bytes of the images that assistant texts link to, the latest first; else the link is text again."""
+        for part, image in reversed(self._linked):
+            stored = self._shelf.get(image.path or "")
+            if stored is None:
+                part.clear()
+                part["text"] = f"![{image.alt}]({image.path})"
+                continue
+            part["inlineData"] = {"mimeType": stored.mime_type, "data": stored.data}
+            if stored.signature and (self._profile.image_output or not self._profile.known):
+                part["thoughtSignature"] = stored.signature
 
     def _spoken(self, message: dict[str, Any], path: str, made: list[Part]) -> None:
         """An earlier spoken answer: its transcript where the client kept one."""
@@ -199,7 +246,7 @@ class Reader:
     def _picture(self, url: str, path: str, *, low: bool = False) -> Part:
         """An image by data URL, or by the link that we gave out for one of our own."""
         path_of_ours = shelf_path(url)
-        stored = self._box.images.get(path_of_ours) if path_of_ours is not None else None
+        stored = self._shelf.get(path_of_ours) if path_of_ours is not None else None
         if stored is not None:
             return {"inlineData": {"mimeType": stored.mime_type, "data": stored.data}}
         return media.image_part(url, path, low_detail=low and self._profile.media_resolution)
@@ -288,8 +335,11 @@ def inner_object(text: str) -> dict[str, Any] | None:
     if not text.lstrip().startswith("{"):
         return None
     try:
-        found = loads_client(text.encode("utf-8", "replace"))
-    except Fault:
+        if text.count("{") + text.count("[") < _SHALLOW and _LONG_DIGITS(text) is None:
+            found = orjson.loads(text)  # within every limit, so the quick way
+        else:
+            found = loads_client(text.encode("utf-8", "replace"))
+    except (ValueError, Fault):
         return None
     return found if isinstance(found, dict) else None
 

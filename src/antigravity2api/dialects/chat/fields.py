@@ -51,6 +51,13 @@ def one_of(path: str, value: object, words: str) -> Fault:
     return invalid(f"Invalid value for '{path}': {shown!r}. Supported values are: {words}.", path, "invalid_value")
 
 
+def named(fault: Fault) -> Fault:
+    """The same fault, its message naming the field; helpers that know no paths by heart only pass them on."""
+    if fault.param is None or fault.param in fault.message:
+        return fault
+    return Fault(fault.kind, f"Invalid '{fault.param}': {fault.message}", param=fault.param, code=fault.code)
+
+
 def text(body: Body, key: str, at: str = "") -> str | None:
     """A string, or None when absent. ``at`` is the path of ``body``; the key joins it on error only."""
     value = body.get(key)

@@ -111,6 +111,7 @@ class _Walk:
         self.by_name = _Waiting()
         self.ids: dict[str, int] = {}
         self.leading = True
+        self.called = False
 
     def read(self, message: Any, path: str) -> None:
         """Take in one message."""
@@ -158,16 +159,21 @@ class _Walk:
             self._user([{"text": f"<system>\n{joined}\n</system>"}])
 
     def _assistant(self, message: dict[str, Any], path: str) -> None:
+        content = message.get("content")
+        if len(message) == 2 and isinstance(content, str) and content and "![" not in content:
+            self._model([{"text": content}])
+            return
         parts = self.reader.assistant(message, path)
         calls = fields.array(message, "tool_calls", path) or []
         legacy = fields.mapping(message, "function_call", path)
         details = self.signer.details(message, path)
-        signature = self.signer.from_client(message, path) or (None if calls or legacy else details.get(""))
+        signature = self.signer.from_client(message, path) or (None if calls or legacy is not None else details.get(""))
         if signature:
             _sign_text(parts, signature)
-        if not calls and not legacy:
+        if not calls and legacy is None:
             self._model(parts)
             return
+        self.called = True
         turn = self._model(parts)
         for position, call in enumerate(calls):
             where = f"{path}.tool_calls[{position}]"
@@ -256,6 +262,7 @@ class _Walk:
 
     def finish(self) -> History:
         """The second pass: contents in legal order."""
+        self.reader.fill()
         turns = [turn for turn in self.turns if turn.parts]
         if turns and turns[-1].model and not turns[-1].calls:
             _trim(turns[-1])
@@ -274,7 +281,7 @@ class _Walk:
             contents.insert(0, {"role": "user", "parts": [{"text": self.settings.filler}]})
         if contents[-1]["role"] == "model" and not self.profile.prefill:
             contents.append({"role": "user", "parts": [{"text": _CONTINUE}]})
-        if self.profile.signatures == "strict":
+        if self.called and self.profile.signatures == "strict":
             escape(contents)
         return History(system=system, contents=contents)
 

@@ -27,6 +27,15 @@ _HANDLED = frozenset((
     "modalities", "audio", "web_search_options", "service_tier", "google", "extra_body", "user", "safety_identifier",
     "prompt_cache_key",
 ))  # fmt: skip
+_PLAIN = frozenset((
+    "model", "messages", "stream", "stream_options", "max_completion_tokens", "max_tokens", "temperature", "top_p",
+    "top_k", "tools", "tool_choice", "parallel_tool_calls", "reasoning_effort", "user",
+))  # fmt: skip
+"""Fields that are read before, or elsewhere."""
+_SAMPLING = frozenset(("temperature", "top_p", "top_k"))
+_LIMITS = frozenset(("max_completion_tokens", "max_tokens"))
+_GOOGLE = frozenset(("google", "extra_body"))
+_SPOKEN = frozenset(("modalities", "audio"))
 _IMAGE_FIELDS = ("image_config", "size", "aspect_ratio", "image_size", "quality")
 _NEUTRAL = {"verbosity": "medium", "repetition_penalty": 1, "typical_p": 1, "top_a": 0, "min_p": 0}
 """Values that ask for nothing, beside the empty ones."""
@@ -75,13 +84,19 @@ def read_generation(
 ) -> Generation:
     """Every parameter but messages and tools. Notes join ``applied``; raises ``Fault``."""
     made = Generation()
-    google = read_google(body)
+    google = {} if _GOOGLE.isdisjoint(body) else read_google(body)
     _sampling(body, profile, settings, made, applied)
     thinking = read_thinking(body, google, profile, settings, applied)
     made.hide_reasoning = thinking.hide
     config = _budget(body, profile, settings, made, thinking, applied)
     if config:
         made.config["thinkingConfig"] = config
+        if not thinking.said:
+            made.defaulted.add("thinkingConfig")
+    if profile.image_output or profile.audio_output or not _SPOKEN.isdisjoint(body):
+        _modalities(body, google, profile, made, applied)
+    if _PLAIN.issuperset(body):  # most requests say nothing of what follows
+        return made
     if body.get("stop") is not None:
         _stop(body, made)
     if body.get("seed") is not None:
@@ -91,7 +106,6 @@ def read_generation(
     _logprobs(body, profile, made)
     if body.get("response_format") is not None:
         _response_format(body, profile, tools, made, applied)
-    _modalities(body, google, profile, made, applied)
     if google:
         made.cached_content = _spelled(google, "cached_content", "cachedContent")
     if body.get("service_tier") is not None:
@@ -116,9 +130,11 @@ def _sampling(
     body: fields.Body, profile: ModelProfile, settings: ChatSettings, made: Generation, applied: list[str]
 ) -> None:
     config = made.config
-    temperature = fields.number(body, "temperature", 0, 2)
-    top_p = fields.number(body, "top_p", 0, 1)
-    top_k = fields.integer(body, "top_k", -1, _INT32)
+    temperature = top_p = top_k = None
+    if not _SAMPLING.isdisjoint(body):
+        temperature = fields.number(body, "temperature", 0, 2)
+        top_p = fields.number(body, "top_p", 0, 1)
+        top_k = fields.integer(body, "top_k", -1, _INT32)
     if profile.sampling == "refused":
         for name, value in (("temperature", temperature), ("top_p", top_p), ("top_k", top_k)):
             if value is not None:
@@ -157,8 +173,10 @@ def _budget(
 
     Returns the thinking configuration, its budget fitted into a limit that has no headroom.
     """
-    total = fields.integer(body, "max_completion_tokens", 1)
-    visible = fields.integer(body, "max_tokens", 1)
+    total = visible = None
+    if not _LIMITS.isdisjoint(body):
+        total = fields.integer(body, "max_completion_tokens", 1)
+        visible = fields.integer(body, "max_tokens", 1)
     limit = profile.output_limit or _INT32
     if total is not None:
         if total > limit:

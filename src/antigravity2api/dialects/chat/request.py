@@ -17,6 +17,8 @@ from antigravity2api.gemini.call import Call
 from antigravity2api.gemini.jsontext import loads_client
 from antigravity2api.gemini.types import GenerateContentRequest, Part
 
+_LONGEST_AFFINITY = 256
+
 
 def parse_chat(body: bytes | bytearray, origin: Origin, box: Toolbox) -> Call:
     """The client's JSON body as a ``Call``. Raises ``Fault`` with the path of the field at fault."""
@@ -44,7 +46,7 @@ def parse_chat(body: bytes | bytearray, origin: Origin, box: Toolbox) -> Call:
         profile=profile,
         request=_request(history, made, tools, box),
         stream=stream,
-        options=_notes(made, tools, include_usage=include_usage),
+        options=_notes(made, tools, origin, include_usage=include_usage),
         defaulted=frozenset(made.defaulted),
         applied=tuple(applied),
         copies=made.copies,
@@ -75,6 +77,8 @@ def _affinity(data: dict[str, Any]) -> str | None:
     found = None
     for key in ("safety_identifier", "user", "prompt_cache_key"):
         found = fields.text(data, key) or found
+    if found is not None and len(found) > _LONGEST_AFFINITY:
+        return hashlib.blake2b(found.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     return found
 
 
@@ -99,7 +103,9 @@ def _request(history: History, made: Generation, tools: ToolPlan, box: Toolbox) 
     return request
 
 
-def _notes(made: Generation, tools: ToolPlan, *, include_usage: bool) -> ChatNotes:
+def _notes(made: Generation, tools: ToolPlan, origin: Origin, *, include_usage: bool) -> ChatNotes:
+    if not made.modalities and not tools.names.back and made.candidates == 1 and _quiet(made, tools):
+        return _WITH_USAGE if include_usage else _WITHOUT
     return ChatNotes(
         include_usage=include_usage,
         legacy_functions=tools.legacy,
@@ -111,9 +117,20 @@ def _notes(made: Generation, tools: ToolPlan, *, include_usage: bool) -> ChatNot
         strip_fence=made.instruction is not None,
         hide_reasoning=made.hide_reasoning,
         audio=made.audio,
-        service_tier=made.echoed_tier,
+        service_tier=made.echoed_tier if origin.upstream in ("", "gemini") else made.echoed_tier and "default",
         candidates=made.candidates,
         modalities=made.modalities,
+    )
+
+
+_WITHOUT = ChatNotes()
+_WITH_USAGE = ChatNotes(include_usage=True)
+
+
+def _quiet(made: Generation, tools: ToolPlan) -> bool:
+    """Whether nothing but usage needs to be noted for the answer."""
+    return not (
+        made.instruction or made.hide_reasoning or made.audio or made.echoed_tier or tools.legacy or tools.single
     )
 
 

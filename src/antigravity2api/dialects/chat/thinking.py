@@ -10,7 +10,9 @@ from antigravity2api.dialects.chat import fields
 from antigravity2api.gemini.models import ModelProfile, budget_to_thinking, effort_to_thinking, google_thinking, thinks
 
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-_SAID = ("reasoning_effort", "reasoning", "thinking", "thinking_budget", "enable_thinking", "chat_template_kwargs")
+_SAID = frozenset(
+    ("reasoning_effort", "reasoning", "thinking", "thinking_budget", "enable_thinking", "chat_template_kwargs")
+)
 _GOOGLE_KEYS = {
     "thinking_budget": "thinkingBudget",
     "thinking_level": "thinkingLevel",
@@ -18,7 +20,7 @@ _GOOGLE_KEYS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Thinking:
     """The ``thinkingConfig`` to send, if any, and whether the client wants to see none of it."""
 
@@ -26,6 +28,8 @@ class Thinking:
     hide: bool = False
     explicit: bool = False
     """Google's own configuration: its budget is the client's word and is not fitted to a limit."""
+    said: bool = False
+    """Whether the client said anything; else the configuration is our default."""
 
 
 @dataclass(slots=True)
@@ -33,6 +37,8 @@ class _Asked:
     effort: str | None = None
     budget: int | None = None
     exclude: bool = False
+    on: bool = False
+    """Thinking was switched on without a word about how much."""
 
     def __bool__(self) -> bool:
         return self.effort is not None or self.budget is not None
@@ -42,16 +48,21 @@ def read_thinking(
     body: fields.Body, google: dict[str, Any], profile: ModelProfile, settings: ChatSettings, applied: list[str]
 ) -> Thinking:
     """All of a request's wishes about thinking, Google's own configuration first, then effort, then budgets."""
-    said = [name for name in _SAID if body.get(name) is not None]
+    said = [] if _SAID.isdisjoint(body) else [name for name in body if name in _SAID and body[name] is not None]
     asked = _read_asked(body) if said else _Asked()
     explicit = _explicit(google, applied) if google else None
     capable = profile.known and profile.thinking != "none" and not profile.image_output
+    if not said and not explicit:
+        shown = capable and settings.show_thoughts and thinks(profile)
+        return Thinking({"includeThoughts": True}) if shown else Thinking()
     config: dict[str, Any] | None = None
     if capable and asked:
         if asked.effort is not None:
             config = effort_to_thinking(profile, asked.effort)
         elif asked.budget is not None:
             config = budget_to_thinking(profile, asked.budget)
+    elif capable and asked.on and not thinks(profile):
+        config = budget_to_thinking(profile, -1) or effort_to_thinking(profile, "medium")
     elif asked and explicit is None and asked.effort != "none":
         applied.append(f"{said[0]}:ignored")
     if explicit:
@@ -64,7 +75,7 @@ def read_thinking(
             config = {**(config or {}), **theirs}
     if capable:
         config = _include(config, profile, exclude=asked.exclude, show=bool(said) or settings.show_thoughts)
-    return Thinking(config or None, asked.exclude, bool(explicit))
+    return Thinking(config or None, asked.exclude, bool(explicit), said=True)
 
 
 def _include(config: dict[str, Any] | None, profile: ModelProfile, *, exclude: bool, show: bool) -> dict[str, Any]:
@@ -121,6 +132,7 @@ def _read_asked(body: fields.Body) -> _Asked:
     if thinking:
         _budget(found, thinking, "budget_tokens", "thinking")
         kind = fields.text(thinking, "type", "thinking")
+        found.on = found.on or kind == "enabled"
         if kind not in (None, "enabled", "disabled", "adaptive", "auto"):
             raise fields.one_of("thinking.type", kind, "'enabled', 'disabled' and 'adaptive'")
         if kind == "disabled":
@@ -152,8 +164,10 @@ def _budget(found: _Asked, body: fields.Body, key: str, at: str = "") -> None:
 
 
 def _switch(found: _Asked, body: fields.Body, key: str, at: str = "") -> None:
-    if fields.boolean(body, key, at) is False:
+    wanted = fields.boolean(body, key, at)
+    if wanted is False:
         _off(found)
+    found.on = found.on or wanted is True
 
 
 def _off(found: _Asked) -> None:

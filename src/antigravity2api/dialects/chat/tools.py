@@ -17,6 +17,7 @@ _LONGEST = 64
 _EMPTY_SCHEMA_KEYS = frozenset(
     {"type", "properties", "required", "additionalProperties", "$schema", "title", "description"}
 )
+_SAID = frozenset(("tools", "functions", "tool_choice", "function_call", "parallel_tool_calls", "web_search_options"))
 _HOSTED = {
     "web_search": "googleSearch",
     "web_search_preview": "googleSearch",
@@ -75,7 +76,7 @@ def _fitting(name: str) -> str:
     return f"{clean[:55]}_{digest}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ToolPlan:
     """What goes up about tools, and what the answer has to know."""
 
@@ -102,14 +103,16 @@ class _Declared:
 
 def read_tools(body: fields.Body, profile: ModelProfile, applied: list[str]) -> ToolPlan:
     """Everything that the client said about tools. Notes join ``applied``; raises ``Fault``."""
+    if _SAID.isdisjoint(body):
+        return ToolPlan(names=Names(), tools=[], schemas={})
     tools = fields.array(body, "tools")
     functions = fields.array(body, "functions")
     single = fields.boolean(body, "parallel_tool_calls") is False
     search = fields.mapping(body, "web_search_options")
     legacy = bool(functions) and not tools
-    choice, choice_path = body.get("tool_choice"), "tool_choice"
-    if legacy or choice is None:
-        choice, choice_path = body.get("function_call"), "function_call"
+    spellings = ("function_call", "tool_choice") if legacy else ("tool_choice", "function_call")
+    choice_path = next((name for name in spellings if body.get(name) is not None), spellings[0])
+    choice = body.get(choice_path)
     names = Names()
     found = _Declared({}, {}, set(), {})
     if tools:

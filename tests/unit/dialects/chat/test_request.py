@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from antigravity2api.dialects.base import StoredImage
 from antigravity2api.dialects.chat.request import parse_chat
 from antigravity2api.errors import Fault, Kind
 from fakes.chat_box import ask, assistant, call, function, make_box, origin, parse, result, user
@@ -81,6 +82,10 @@ def test_affinity_falls_back_from_cache_key_to_user_to_safety_identifier() -> No
     assert parse(ask(user="u", safety_identifier="s")).affinity == "u"
     assert parse(ask(safety_identifier="s")).affinity == "s"
     assert parse(ask()).affinity is None
+
+
+def test_an_endless_user_name_is_shortened() -> None:
+    assert len(parse(ask(user="u" * 10_000)).affinity or "") == 32
 
 
 def test_a_session_is_the_same_for_every_turn_of_a_conversation() -> None:
@@ -194,6 +199,10 @@ def test_service_tiers(asked: str, sent: str | None, echoed: str | None) -> None
     assert made.options.service_tier == echoed
 
 
+def test_a_tier_is_not_claimed_where_the_upstream_has_none() -> None:
+    assert parse(ask(service_tier="flex"), at=origin("antigravity")).options.service_tier == "default"
+
+
 def test_an_unknown_tier_is_ignored_in_sight() -> None:
     made = parse(ask(service_tier="scale"))
     assert "serviceTier" not in made.request
@@ -255,6 +264,14 @@ def test_a_model_that_does_not_think_by_itself_is_not_asked_for_thoughts() -> No
     }
 
 
+@pytest.mark.parametrize(
+    "fields", [{"thinking": {"type": "enabled"}}, {"reasoning": {"enabled": True}}, {"enable_thinking": True}]
+)
+def test_switched_on_without_an_amount(fields: dict[str, Any]) -> None:
+    assert thinking("gemini-2.5-flash-lite", **fields) == {"thinkingBudget": -1, "includeThoughts": True}
+    assert thinking("gemini-3-flash-preview", **fields) == {"includeThoughts": True}
+
+
 def test_never_level_and_budget_together() -> None:
     made = thinking(
         "gemini-3-flash-preview", google={"thinking_config": {"thinking_budget": 500, "thinking_level": "low"}}
@@ -310,6 +327,11 @@ def test_a_flat_tool_is_understood() -> None:
 def test_legacy_functions_report_their_own_path() -> None:
     fault = refusal({**ask(), "functions": [{"name": "f", "parameters": []}]})
     assert (fault.param, fault.code) == ("functions[0].parameters", "invalid_function_parameters")
+
+
+def test_old_functions_with_a_new_choice() -> None:
+    made = parse({**ask(), "functions": [{"name": "f"}], "tool_choice": "required"})
+    assert made.request["toolConfig"] == {"functionCallingConfig": {"mode": "ANY"}}
 
 
 def test_many_names_that_look_alike_after_cleaning_stay_apart() -> None:
@@ -414,3 +436,123 @@ def test_an_argument_signature_is_found_for_a_client_that_rewrites_ids() -> None
     )
     part = parse(body, box).request["contents"][1]["parts"][0]
     assert part["thoughtSignature"] == "c2ln"
+
+
+# -- images of ours --------------------------------------------------------------------------------------------
+
+LINK = "http://localhost:8045/images/{}.png"
+ONE, TWO = "a" * 24, "b" * 24
+
+
+def shelf(**stored: tuple[str, str | None]) -> Any:
+    box = make_box()
+    for name, (data, signature) in stored.items():
+        box.images.held[f"/images/{name}.png"] = StoredImage("image/png", data, signature)
+    return box
+
+
+def drawn(box: Any, *messages: Any, model: str = "gemini-3-pro-image") -> list[Any]:
+    return parse(ask(user("draw"), *messages, user("make it blue"), model=model), box).request["contents"]
+
+
+def test_a_link_of_ours_becomes_the_image_with_its_signature() -> None:
+    box = shelf(**{ONE: ("QUJD", "c2ln")})
+    contents = drawn(box, assistant(f"Here you are:\n\n![image]({LINK.format(ONE)})\n\n"))
+    assert contents[1]["parts"] == [
+        {"text": "Here you are:"},
+        {"inlineData": {"mimeType": "image/png", "data": "QUJD"}, "thoughtSignature": "c2ln"},
+    ]
+
+
+def test_an_images_signature_goes_to_models_that_draw_only() -> None:
+    contents = drawn(
+        shelf(**{ONE: ("QUJD", "c2ln")}), assistant(f"![image]({LINK.format(ONE)})"), model="gemini-2.5-flash"
+    )
+    assert contents[1]["parts"] == [{"inlineData": {"mimeType": "image/png", "data": "QUJD"}}]
+
+
+def test_a_link_that_is_gone_or_foreign_stays_text() -> None:
+    contents = drawn(shelf(), assistant(f"![image]({LINK.format(ONE)}) ![x](https://example.com/cat.png)"))
+    texts = [part["text"] for part in contents[1]["parts"]]
+    assert texts == [f"![image](/images/{ONE}.png)", " ![x](https://example.com/cat.png)"]
+
+
+def test_the_latest_images_come_back_first_when_there_are_too_many() -> None:
+    box = shelf(**{ONE: ("A" * (40 << 20), None), TWO: ("B" * (20 << 20), None)})
+    contents = drawn(
+        box, assistant(f"![image]({LINK.format(ONE)})"), user("again"), assistant(f"![image]({LINK.format(TWO)})")
+    )
+    assert contents[1]["parts"] == [{"text": f"![image](/images/{ONE}.png)"}]
+    assert contents[3]["parts"][0]["inlineData"]["data"].startswith("BBB")
+
+
+def test_a_repeated_link_is_looked_up_once() -> None:
+    box = shelf(**{ONE: ("QUJD", None)})
+    asked: list[str] = []
+    found = box.images.get
+    box.images.get = lambda path: asked.append(path) or found(path)
+    contents = drawn(box, assistant(f"![image]({LINK.format(ONE)})" * 500))
+    assert len(asked) == 1
+    assert len(contents[1]["parts"]) == 500
+
+
+def test_a_user_may_point_to_an_image_of_ours() -> None:
+    part = {"type": "image_url", "image_url": {"url": LINK.format(ONE)}}
+    made = parse(ask(user([part])), shelf(**{ONE: ("QUJD", "c2ln")}))
+    assert made.request["contents"][0]["parts"] == [{"inlineData": {"mimeType": "image/png", "data": "QUJD"}}]
+    assert refusal(ask(user([part]))).code == "invalid_image_url"
+
+
+def test_extra_images_are_used_where_the_text_holds_none() -> None:
+    images = [{"type": "image_url", "image_url": {"url": LINK.format(ONE)}}]
+    box = shelf(**{ONE: ("QUJD", None)})
+    assert len(drawn(box, assistant("", images=images))[1]["parts"]) == 1
+    assert len(drawn(box, assistant(f"![image]({LINK.format(ONE)})", images=images))[1]["parts"]) == 1
+
+
+def test_a_text_signature_does_not_land_on_an_image() -> None:
+    extra = {"extra_content": {"google": {"thought_signature": "dGV4dA=="}}}
+    contents = drawn(shelf(**{ONE: ("QUJD", "c2ln")}), assistant(f"Here:\n\n![image]({LINK.format(ONE)})", **extra))
+    assert [part["thoughtSignature"] for part in contents[1]["parts"]] == ["dGV4dA==", "c2ln"]
+
+
+def test_the_placeholder_of_the_documentation_works_as_printed() -> None:
+    part = {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9j/4AAQSkZJRg..."}}
+    made = parse(ask(user([part])))
+    assert made.request["contents"][0]["parts"] == [
+        {"inlineData": {"mimeType": "image/jpeg", "data": "/9j/4AAQSkZJRg=="}}
+    ]
+
+
+def test_a_gif_goes_up_as_png() -> None:
+    gif = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+    made = parse(ask(user([{"type": "image_url", "image_url": {"url": f"data:image/gif;base64,{gif}"}}])))
+    assert made.request["contents"][0]["parts"][0]["inlineData"]["mimeType"] == "image/png"
+
+
+def test_files_and_sound() -> None:
+    parts = [
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0xLjQK"}},
+        {"type": "file", "file": {"filename": "a.csv", "file_data": "YSxiCg=="}},
+        {"type": "input_audio", "input_audio": {"data": "UklGRiQAAABXQVZFZm10IA==", "format": "wav"}},
+        {"type": "document", "source": {"type": "text", "data": "plain"}},
+        {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAAGGZ0eXBtcDQy"}},
+    ]
+    made = parse(ask(user(parts)))
+    found = [part.get("text") or part["inlineData"]["mimeType"] for part in made.request["contents"][0]["parts"]]
+    assert found == ["application/pdf", "a,b\n", "audio/wav", "plain", "video/mp4"]
+
+
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "/etc/passwd", "ftp://x/y.png", "javascript:1", "", "data:image/png,"]
+)
+def test_an_image_is_never_opened_or_fetched(url: str) -> None:
+    fault = refusal(ask(user([{"type": "image_url", "image_url": {"url": url}}])))
+    assert fault.param == "messages[0].content[0].image_url.url"
+
+
+def test_thoughts_of_another_dialect_are_left_out_in_sight() -> None:
+    content = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "a"}]
+    made = parse(ask(user("x"), assistant(content), user("y")))
+    assert made.request["contents"][1]["parts"] == [{"text": "a"}]
+    assert made.applied == ("messages[1].content[0]:thoughts are not sent back",)
