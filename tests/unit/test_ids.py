@@ -15,7 +15,7 @@ from antigravity2api import ids
     [
         (ids.call_id, r"call_[0-9A-Za-z]{24}"),
         (ids.completion_id, r"chatcmpl-[0-9A-Za-z]{24}"),
-        (ids.request_id, r"req_[0-9A-Za-z]{20}"),
+        (ids.request_id, r"req_[0-9A-Za-z]{20,32}"),
     ],
 )
 def test_forms(make: object, form: str) -> None:
