@@ -28,6 +28,8 @@ _STREAM_HEADERS: Headers = [
     (b"cache-control", b"no-cache, no-transform"),
     (b"x-accel-buffering", b"no"),
 ]
+_VERSION = (b"openai-version", b"2020-10-01")
+"""Old OpenAI clients read this header and ``openai-processing-ms``, and expect a number in the latter."""
 _AGAIN = {
     Kind.UPSTREAM_ERROR: 1,
     Kind.UPSTREAM_TIMEOUT: 1,
@@ -209,7 +211,7 @@ class _Run:
         response = merge_copies(responses) if len(responses) > 1 else responses[0]
         self.trace.usage = response.get("usageMetadata") or {}
         body = self.dialect.render(self.call, response, self.origin, self.gateway.box, self.trace.upstream)
-        self.responder.send(200, [(b"content-type", b"application/json"), *self._applied_header()], body)
+        self.responder.send(200, [(b"content-type", b"application/json"), *self._own_headers()], body)
 
     async def _all_branches(self) -> list[_Branch]:
         branches = [_Branch(self, index) for index in range(self.call.copies)]
@@ -263,7 +265,7 @@ class _Run:
             self.answered = True
             self._note_first_event()
             if not self.responder.started:
-                self.responder.start(200, [*_STREAM_HEADERS, *self._applied_header()])
+                self.responder.start(200, [*_STREAM_HEADERS, *self._own_headers()])
         self.responder.write(data)
         self.last_write = self.loop.time()
         if self.responder.paused:
@@ -282,12 +284,12 @@ class _Run:
             if attempt.exchange is not None:
                 attempt.exchange.resume()
 
-    def _applied_header(self) -> Headers:
-        applied = (*self.call.applied, *self.notes)
-        if not applied:
-            return []
-        text = ", ".join(applied)[:1000]
-        return [(b"x-antigravity2api-applied", text.encode("ascii", "replace"))]
+    def _own_headers(self) -> Headers:
+        spent = (self.loop.time() - self.started_at) * 1000
+        headers = [(b"openai-processing-ms", b"%d" % spent), _VERSION]
+        if applied := (*self.call.applied, *self.notes):
+            headers.append((b"x-antigravity2api-applied", ", ".join(applied)[:1000].encode("ascii", "replace")))
+        return headers
 
     # -- time ------------------------------------------------------------------------------------------------------
 
@@ -321,7 +323,7 @@ class _Run:
 
     def _beat(self) -> None:
         if not self.responder.started:
-            self.responder.start(200, [*_STREAM_HEADERS, *self._applied_header()])
+            self.responder.start(200, [*_STREAM_HEADERS, *self._own_headers()])
         encoder = self.encoder or self._new_encoder(self.routes[0])
         self.responder.write(encoder.ping())
         self.last_write = self.loop.time()
@@ -388,8 +390,8 @@ class _Branch:
         finally:
             if attempt is not None:
                 run.running.discard(attempt)
-                if attempt.exchange is not None and not attempt.done.done():
-                    attempt.exchange.close()
+                if attempt.exchange is not None:
+                    attempt.exchange.close()  # nothing, where the answer is complete
         lease.release(fault)
         used = run.answered if run.call.copies == 1 else bool(attempt and attempt.events and run.call.stream)
         return fault, used
