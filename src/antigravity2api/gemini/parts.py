@@ -1,6 +1,6 @@
 """Parts made and read, and images found again in the Markdown in which they went out. Pure.
 
-Markdown is searched by ``str.find`` with remembered positions: one pass over megabytes of base64, nothing backtracks.
+Markdown is searched by bounded patterns and remembered positions: one pass over megabytes of base64, no backtracking.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ _SHELF = re.compile(
     r"(?:https?://[^\s/()<>\"]{1,255}(?:/[^\s()<>\"?#]{0,512})?)?(/images/[A-Za-z0-9_-]{8,128}\.[a-z0-9]{2,5})"
 ).fullmatch
 _DATA_HEAD = re.compile(r"data:(image/[a-z0-9.+-]{1,40})((?:;[a-z0-9=._-]{1,60}){0,4});base64,", re.IGNORECASE).match
-_LONGEST_ALT = 300
+_OPENING = re.compile(r"!\[([^\[\]!\n]{0,300})\]\((?=data:|https?:|/)").search
 _LONGEST_URL = 2048
+_MOST_TRIED = 4096
+"""Images looked at in one text; what comes after them stays text."""
 
 
 def text_part(text: str) -> Part:
@@ -108,27 +110,21 @@ def markdown_pieces(text: str) -> list[str | MarkdownImage]:
 
     The blank lines that an image brings with it are not text.
     """
-    if "![" not in text:
-        return [text] if text else []
     pieces: list[str | MarkdownImage] = []
     start = at = closing = 0
-    while True:
-        at = text.find("![", at)
-        if at < 0:
+    for _ in range(_MOST_TRIED):
+        found = _OPENING(text, at)
+        if found is None:
             break
-        middle = text.find("](", at + 2, at + 2 + _LONGEST_ALT)
-        if middle < 0:
-            at += 2
-            continue
-        if closing < middle + 2:
-            closing = text.find(")", middle + 2)
+        at = found.end()
+        if closing < at:
+            closing = text.find(")", at)
             if closing < 0:
                 break  # no image can end any more
-        image = _image(text, at, middle, closing)
+        image = _image(text, found[1], at, closing)
         if image is None:
-            at += 2
             continue
-        before = text[start:at]
+        before = text[start : found.start()]
         if start:
             before = before.removeprefix("\n").removeprefix("\n")
         before = before.removesuffix("\n").removesuffix("\n")
@@ -144,16 +140,15 @@ def markdown_pieces(text: str) -> list[str | MarkdownImage]:
     return pieces
 
 
-def _image(text: str, at: int, middle: int, closing: int) -> MarkdownImage | None:
-    """The image between ``![`` at ``at``, ``](`` at ``middle`` and ``)`` at ``closing``, if it can be ours."""
-    begin = middle + 2
+def _image(text: str, alt: str, begin: int, closing: int) -> MarkdownImage | None:
+    """The image whose address stands from ``begin`` to the bracket at ``closing``, if it can be ours."""
     head = _DATA_HEAD(text, begin, min(closing, begin + 400))
     if head is not None:
         # Base64 holds no "!": another image in between means that this one never ends.
         if text.find("![", begin, closing) >= 0:
             return None
-        return MarkdownImage(text[at + 2 : middle], None, head[1].lower(), text[head.end() : closing])
+        return MarkdownImage(alt, None, head[1].lower(), text[head.end() : closing])
     if closing - begin > _LONGEST_URL:
         return None
     path = shelf_path(text[begin:closing])
-    return None if path is None else MarkdownImage(text[at + 2 : middle], path)
+    return None if path is None else MarkdownImage(alt, path)

@@ -8,6 +8,8 @@ from antigravity2api.gemini.schema_nodes import bounds, count, distinct, implied
 from antigravity2api.gemini.schema_walk import Spot, Writer
 
 _UNIONS = ("anyOf", "oneOf")
+_MOST_INLINED = 4_000
+"""Beyond so many nodes a reference stays one, even if what stands beside it is lost."""
 _JSON_SAID = frozenset({
     "type", "format", "enum", "const", "items", "prefixItems", "minItems", "maxItems", "minimum", "maximum", "anyOf",
     "oneOf", "exclusiveMinimum", "exclusiveMaximum", "properties", "additionalProperties", "required",
@@ -59,7 +61,7 @@ class JsonSchemaWriter(Writer):
         if not isinstance(ref, str) or not isinstance(target, dict) or id(target) not in self.document.definitions:
             return None
         beside = [key for key in raw if key in _JSON_SAID or key in ("description", "title", "allOf", "nullable")]
-        if beside and id(target) not in spot.path:
+        if beside and id(target) not in spot.path and self._nodes < _MOST_INLINED:
             return None
         if self.document.recursive(self._owner, id(target)):
             if not self._inside:
