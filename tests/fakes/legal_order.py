@@ -54,6 +54,8 @@ def _assert_part(part: dict[str, Any], role: str) -> None:
         assert role == "user"
         assert "thoughtSignature" not in part
         assert isinstance(part["functionResponse"]["response"], dict)
+        for inner in part["functionResponse"].get("parts", ()):
+            assert inner.keys() in ({"inlineData"}, {"fileData"}), sorted(inner)
     if "thoughtSignature" in part:
         assert role == "model"
         assert part["thoughtSignature"]

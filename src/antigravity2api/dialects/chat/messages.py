@@ -316,7 +316,8 @@ class _Walk:
             if asked.sent_id is not None:
                 response["id"] = asked.sent_id
             if asked.media and self.profile.multimodal_tool_results:
-                response["parts"] = asked.media
+                # A part of a result knows its data alone, no resolution.
+                response["parts"] = [_data_only(part) for part in asked.media]
             elif asked.media:
                 for part in asked.media:
                     outside += ({"text": f"[{_noun(part)} from tool {asked.client}]"}, part)
@@ -366,6 +367,10 @@ def _response(text: str) -> dict[str, Any]:
     """A tool's result as the object that Google wants."""
     found = inner_object(text)
     return {"output": text} if found is None else found
+
+
+def _data_only(part: Part) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if key in ("inlineData", "fileData")}
 
 
 def _noun(part: Part) -> str:

@@ -365,9 +365,9 @@ def test_a_large_history_of_odd_calls_takes_linear_time() -> None:
     calls = [call("same", "f") for _ in range(count)]
     results: list[Any] = [result("same", "1") for _ in range(count // 2)]
     results += [{"role": "tool", "name": "f", "content": "2"} for _ in range(count // 2)]
-    before = time.perf_counter()
+    before = time.thread_time()
     made = parse(ask(user("x"), assistant(None, *calls), *results, model="gemini-3.8-flash"))
-    assert time.perf_counter() - before < 5
+    assert time.thread_time() - before < 5
     answers = [part["functionResponse"]["response"] for part in made.request["contents"][2]["parts"]]
     assert answers == [{"output": "1"}] * (count // 2) + [{"output": "2"}] * (count // 2)
 
