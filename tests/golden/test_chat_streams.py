@@ -31,6 +31,7 @@ def counted_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     """Random names become numbers."""
     numbers = itertools.count(1)
     monkeypatch.setattr(ids, "token62", lambda length: f"{next(numbers):0{length}d}")
+    monkeypatch.setattr(ids, "unique", lambda: f"{next(numbers):024d}")
     monkeypatch.setattr(ids, "now", lambda: 1764000000)
 
 

@@ -1,20 +1,18 @@
-"""Streamed events into one answer, and the one place for the rules of how an answer ends and what it cost.
+"""Streamed events into one answer, and the one place for the rules of how an answer ends.
 
-Encoders use ``Ending``, ``Tally`` and the readers below event by event; ``Fold`` is the same over a whole answer. A
-wrong type in the structure of an answer is a ``Fault``; in its side data (ratings, counters, citations) it counts as
-missing.
+Encoders use ``Ending`` and the readers below event by event; ``Fold`` is the same over a whole answer. A wrong type in
+the structure of an answer is a ``Fault``; in its side data (ratings, counters, citations) it counts as missing.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gemini.types import Chunk, Response
+from antigravity2api.gemini.usage import Tally, combined_usage, counted_whole
 
 MAX_CANDIDATES = 128
 
@@ -72,7 +70,7 @@ def truncated() -> Fault:
 
 def candidates_of(chunk: Chunk) -> list[dict[str, Any]]:
     """The candidates of an event, each an object; none where the key is missing."""
-    if not isinstance(chunk, Mapping):
+    if type(chunk) is not dict and not isinstance(chunk, Mapping):
         raise bad_answer("an event is no object")
     candidates = chunk.get("candidates")
     if candidates is None:
@@ -88,8 +86,8 @@ def candidates_of(chunk: Chunk) -> list[dict[str, Any]]:
 def index_of(candidate: Mapping[str, Any]) -> int:
     """A candidate's index; 0 is often left out."""
     index = candidate.get("index")
-    if index is None:
-        return 0
+    if index is None or (type(index) is int and 0 <= index < MAX_CANDIDATES):
+        return index or 0
     if isinstance(index, float) and index.is_integer():
         index = int(index)
     if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < MAX_CANDIDATES:
@@ -118,8 +116,11 @@ def _check_part(part: Any) -> None:
     if not isinstance(part, dict):
         raise bad_answer("a part is no object")
     text = part.get("text")
-    if text is not None and not isinstance(text, str):
-        raise bad_answer("text is no string")
+    if text is not None:
+        if not isinstance(text, str):
+            raise bad_answer("text is no string")
+        if len(part) == 1:
+            return
     for name in _OBJECTS & part.keys():
         value = part[name]
         if value is not None and not isinstance(value, dict):
@@ -159,7 +160,7 @@ def _plain(part: Mapping[str, Any]) -> bool:
 def blocked(chunk: Chunk) -> str | None:
     """Why the prompt was refused, in the upstream's word (and sentence, where it gives one)."""
     feedback = chunk.get("promptFeedback")
-    if not isinstance(feedback, Mapping):
+    if not isinstance(feedback, dict):
         return None
     reason = feedback.get("blockReason")
     if isinstance(reason, bool) or not isinstance(reason, str | int) or reason in ("", 0):
@@ -188,6 +189,9 @@ class Ending:
 
     def see(self, part: Mapping[str, Any]) -> None:
         """Note what a part is."""
+        if len(part) == 1 and part.get("text"):
+            self.output = True
+            return
         if part.get("functionCall") is not None:
             self.calls = self.output = True
         if part.get("thought"):
@@ -252,7 +256,7 @@ class Ending:
     def _unfinished(self, refused: str | None, usage: Mapping[str, Any] | None) -> Finish:
         if refused is not None:
             return Finish.FILTER
-        if usage is not None and self.thoughts and not self.output and _complete(usage):
+        if usage is not None and self.thoughts and not self.output and counted_whole(usage):
             return Finish.STOP
         raise truncated()
 
@@ -282,133 +286,6 @@ def _word(reason: Any) -> str | None:
             return reason.upper()
         reason = int(reason)
     return _NUMBERS.get(reason, str(reason))
-
-
-# -- what it cost ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """Token counts in clients' terms. ``prompt`` includes cached tokens, ``completion`` includes thoughts."""
-
-    prompt: int = 0
-    completion: int = 0
-    cached: int = 0
-    reasoning: int = 0
-    prompt_by_modality: Mapping[str, int] = field(default_factory=dict)
-    """Lower-case modality (``text``, ``image``, ``audio``, ``video``, ``document``) → tokens; empty when not told."""
-    completion_by_modality: Mapping[str, int] = field(default_factory=dict)
-    reported_total: int | None = None
-    """The upstream's own total; differs from ``total`` where Google counts something new."""
-
-    @property
-    def total(self) -> int:
-        return self.prompt + self.completion
-
-
-def usage_of(meta: Mapping[str, Any]) -> Usage:
-    """Google's counters (total = prompt + candidates + toolUsePrompt + thoughts) as ``Usage``."""
-    prompt = _count(meta.get("promptTokenCount"))
-    tools = _count(meta.get("toolUsePromptTokenCount"))
-    visible = _count(meta.get("candidatesTokenCount"))
-    thoughts = _count(meta.get("thoughtsTokenCount"))
-    total = _count(meta.get("totalTokenCount"))
-    # Some backends count thoughts inside the candidates; their total gives them away.
-    inside = thoughts > 0 and total == prompt + tools + visible
-    return Usage(
-        prompt=prompt + tools,
-        completion=visible if inside else visible + thoughts,
-        cached=min(_count(meta.get("cachedContentTokenCount")), prompt),
-        reasoning=thoughts,
-        prompt_by_modality=_by_modality(meta.get("promptTokensDetails")),
-        completion_by_modality=_by_modality(meta.get("candidatesTokensDetails")),
-        reported_total=total if "totalTokenCount" in meta else None,
-    )
-
-
-def _count(value: Any) -> int:
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
-        return int(value)
-    if isinstance(value, float):
-        return int(value) if math.isfinite(value) and 0 < value < 1e15 else 0
-    if not isinstance(value, int) or isinstance(value, bool):
-        return 0
-    return value if 0 < value < 10**15 else 0
-
-
-def _by_modality(details: Any) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for entry in details if isinstance(details, list) else ():
-        if isinstance(entry, Mapping) and isinstance(entry.get("modality"), str):
-            name = entry["modality"].lower()
-            counts[name] = counts.get(name, 0) + _count(entry.get("tokenCount"))
-    return counts
-
-
-def _complete(meta: Mapping[str, Any]) -> bool:
-    produced = _count(meta.get("thoughtsTokenCount")) + _count(meta.get("candidatesTokenCount"))
-    return produced > 0 and _count(meta.get("promptTokenCount")) > 0 and _count(meta.get("totalTokenCount")) > 0
-
-
-class Tally:
-    """Running totals of a stream: the last value that is there, per field; never a sum."""
-
-    __slots__ = ("counts", "nulls")
-
-    def __init__(self) -> None:
-        self.counts: dict[str, Any] = {}
-        """What is known so far. ``counts.update`` is ``add`` for an object without nulls."""
-        self.nulls = False
-        """Whether this upstream writes null for what is missing."""
-
-    def add(self, meta: Any) -> None:
-        """Take an event's usageMetadata, whatever it is."""
-        if not isinstance(meta, Mapping):
-            return
-        known = {name: value for name, value in meta.items() if value is not None}
-        self.nulls = self.nulls or len(known) < len(meta)
-        self.counts.update(known)
-
-
-def combined_usage(metas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The usage of parallel calls with one prompt: the prompt of one, the output of all."""
-    metas = [meta for meta in metas if meta]
-    if len(metas) < 2:
-        return dict(metas[0]) if metas else {}
-    usages = [usage_of(meta) for meta in metas]
-    completion = sum(usage.completion for usage in usages)
-    thoughts = sum(usage.reasoning for usage in usages)
-    by_modality: dict[str, int] = {}
-    for usage in usages:
-        for name, count in usage.completion_by_modality.items():
-            by_modality[name] = by_modality.get(name, 0) + count
-    merged = dict(metas[0])
-    merged["candidatesTokenCount"] = completion - thoughts
-    merged["totalTokenCount"] = usages[0].prompt + completion
-    if thoughts:
-        merged["thoughtsTokenCount"] = thoughts
-    if by_modality:
-        merged["candidatesTokensDetails"] = [
-            {"modality": name.upper(), "tokenCount": count} for name, count in by_modality.items()
-        ]
-    return merged
-
-
-def estimated_usage(request: Mapping[str, Any], output_bytes: int) -> dict[str, Any]:
-    """Counters for an answer that came without any: four bytes of text a token."""
-    prompt = (_text_bytes(request.get("contents")) + _text_bytes(request.get("systemInstruction")) + 3) // 4
-    output = (output_bytes + 3) // 4
-    return {"promptTokenCount": prompt, "candidatesTokenCount": output, "totalTokenCount": prompt + output}
-
-
-def _text_bytes(value: Any) -> int:
-    if isinstance(value, str):
-        return len(value.encode("utf-8", "replace"))
-    if isinstance(value, list):
-        return sum(_text_bytes(item) for item in value)
-    if isinstance(value, Mapping):
-        return sum(_text_bytes(item) for name, item in value.items() if name not in ("inlineData", "thoughtSignature"))
-    return 0
 
 
 # -- side data that grows over a stream --------------------------------------------------------------------------------
@@ -516,62 +393,145 @@ class _Candidate:
         return whole
 
 
-class Fold:
-    """Folds the events of one answer (one event, where it came whole) into a single response.
+class _Folding:
+    """Any answer being put together, event by event."""
 
-    ``accept_empty`` and ``thoughts_may_end``: see ``Ending.judge``; both may be set until ``response`` is called.
-    """
+    __slots__ = ("candidates", "refused", "rest", "tally")
 
-    __slots__ = ("_candidates", "_refused", "_rest", "_tally", "accept_empty", "thoughts_may_end")
-
-    def __init__(self, *, accept_empty: bool = False, thoughts_may_end: bool = False) -> None:
-        self.accept_empty = accept_empty
-        self.thoughts_may_end = thoughts_may_end
-        self._candidates: dict[int, _Candidate] = {}
-        self._refused: str | None = None
-        self._rest: dict[str, Any] = {}
-        self._tally = Tally()
-
-    @property
-    def usage(self) -> Mapping[str, Any]:
-        """The merged usageMetadata so far."""
-        return dict(self._tally.counts)
+    def __init__(self) -> None:
+        self.candidates: dict[int, _Candidate] = {}
+        self.refused: str | None = None
+        self.rest: dict[str, Any] = {}
+        self.tally = Tally()
 
     def feed(self, chunk: Chunk) -> None:
-        """Take one event. Raises ``Fault`` for wrong types and as soon as a finish is malformed."""
         candidates = candidates_of(chunk)
-        self._tally.add(chunk.get("usageMetadata"))
-        self._refused = blocked(chunk) or self._refused
+        self.tally.add(chunk.get("usageMetadata"))
+        self.refused = blocked(chunk) or self.refused
         for name, value in chunk.items():
             if value is None or name in ("candidates", "usageMetadata"):
                 continue
             # Model and id repeat on each event, and the first is the answer's.
-            if name not in ("modelVersion", "responseId", "createTime") or name not in self._rest:
-                self._rest[name] = value
+            if name not in ("modelVersion", "responseId", "createTime") or name not in self.rest:
+                self.rest[name] = value
         for candidate in candidates:
-            self._candidates.setdefault(index_of(candidate), _Candidate()).add(candidate)
+            index = index_of(candidate)
+            if index not in self.candidates:
+                self.candidates[index] = _Candidate()
+            self.candidates[index].add(candidate)
 
-    def response(self) -> Response:
-        """The whole answer. Raises ``Fault`` where it is cut, malformed or empty."""
-        usage = dict(self._tally.counts)
-        if not self._candidates and self._refused is None:
+    def response(self, *, accept_empty: bool, thoughts_may_end: bool) -> Response:
+        usage = dict(self.tally.counts)
+        if not self.candidates and self.refused is None:
             raise truncated()
         folded = []
-        for index, candidate in sorted(self._candidates.items()):
+        for index, candidate in sorted(self.candidates.items()):
             candidate.ending.judge(
-                refused=self._refused,
-                accept_empty=self.accept_empty,
-                thoughts_may_end=usage if self.thoughts_may_end else None,
+                refused=self.refused,
+                accept_empty=accept_empty,
+                thoughts_may_end=usage if thoughts_may_end else None,
             )
             folded.append(candidate.folded(index))
-            if candidate.ending.reason is None and self._refused is None:
+            if candidate.ending.reason is None and self.refused is None:
                 folded[-1]["finishReason"] = "STOP"
         response: Response = {}
         if folded:
             response["candidates"] = folded
         if usage:
             response["usageMetadata"] = usage
-        return {**response, **self._rest}
+        return {**response, **self.rest}
+
+
+class Fold:
+    """Folds the events of one answer (one event, where it came whole) into a single response.
+
+    ``accept_empty`` and ``thoughts_may_end``: see ``Ending.judge``; both may be set until ``response`` is called.
+    """
+
+    __slots__ = ("_first", "_folding", "_plain", "accept_empty", "thoughts_may_end")
+
+    def __init__(self, *, accept_empty: bool = False, thoughts_may_end: bool = False) -> None:
+        self.accept_empty = accept_empty
+        self.thoughts_may_end = thoughts_may_end
+        self._folding: _Folding | None = None
+        self._first: Chunk = {}
+        self._plain: Response | None = None
+        """What the first event makes where it is a whole plain answer and nothing follows."""
+
+    @property
+    def usage(self) -> Mapping[str, Any]:
+        """The merged usageMetadata so far."""
+        return dict(self._all().tally.counts)
+
+    def feed(self, chunk: Chunk) -> None:
+        """Take one event. Raises ``Fault`` for wrong types and as soon as a finish is malformed."""
+        if self._folding is None and self._plain is None:
+            self._plain = _plain_response(chunk)
+            if self._plain is not None:
+                self._first = chunk
+                return
+        self._all().feed(chunk)
+
+    def response(self) -> Response:
+        """The whole answer. Raises ``Fault`` where it is cut, malformed or empty."""
+        if self._plain is not None:
+            return self._plain
+        return self._all().response(accept_empty=self.accept_empty, thoughts_may_end=self.thoughts_may_end)
+
+    def _all(self) -> _Folding:
+        """The general way, which also takes what was set aside for the short one."""
+        folding = self._folding
+        if folding is None:
+            folding = self._folding = _Folding()
+            if self._plain is not None:
+                self._plain = None
+                folding.feed(self._first)
+        return folding
+
+
+_PLAIN = frozenset({"content", "finishReason", "index", "safetyRatings", "avgLogprobs", "tokenCount"})
+
+
+def plain_text(response: Chunk) -> str | None:
+    """The text of an answer that is nothing else: one candidate with one unsigned text, which ended by itself.
+
+    None for any other answer, however little is between them. A short way for the usual answer may be taken on this
+    word alone: there is nothing more to check, to judge or to show.
+    """
+    try:
+        (candidate,) = response["candidates"]
+        (part,) = candidate["content"]["parts"]
+        text = part["text"]
+        index = candidate.get("index", 0)
+        if (
+            len(part) == 1
+            and type(text) is str
+            and text
+            and candidate["finishReason"] == "STOP"
+            and type(index) is int
+            and index == 0
+            and (len(candidate) == 2 or candidate.keys() <= _PLAIN)
+            and "promptFeedback" not in response
+        ):
+            return text
+    except (KeyError, TypeError, ValueError, AttributeError):
+        pass  # of another shape
+    return None
+
+
+def _plain_response(chunk: Chunk) -> Response | None:
+    """A plain answer in one event, where it already reads as ``_Folding`` would write it; None for any other event."""
+    if plain_text(chunk) is None or type(chunk) is not dict or None in chunk.values():
+        return None
+    (candidate,) = chunk["candidates"]
+    content, usage = candidate["content"], chunk.get("usageMetadata")
+    if len(content) != 2 or content.get("role") != "model" or type(usage) is not dict:
+        return None
+    if not usage or None in usage.values() or None in candidate.values():
+        return None
+    if "index" in candidate:
+        return chunk
+    return {**chunk, "candidates": [{**candidate, "index": 0}]}
 
 
 def merge_copies(responses: Sequence[Response]) -> Response:

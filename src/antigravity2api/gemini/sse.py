@@ -234,10 +234,7 @@ class EventReader:
         depth = self._depth
         opened = brackets.count(b"{") + brackets.count(b"[")
         closed = len(brackets) - opened
-        if depth and closed < depth:
-            zero = -1
-        else:
-            zero = _value_end(brackets, depth)
+        zero = -1 if depth and closed < depth else _value_end(brackets, depth)
         if zero >= 0:
             end = max(data.rfind(b"}"), data.rfind(b"]")) + 1
             if zero == len(brackets) - 1 and not data[end:].strip():
@@ -308,19 +305,17 @@ def _whole_events(data: bytes) -> list[bytes] | None:
     JSON has no raw line break inside a string, so no line end within the events proves the shape.
     """
     if data.endswith(b"\r\n\r\n"):
-        events = data[6:-4].split(b"\r\n\r\ndata: ")
+        text, between = data[6:-4], b"\r\n\r\ndata: "
     elif data.endswith(b"\n\n"):
-        events = data[6:-2].split(b"\n\ndata: ")
+        text, between = data[6:-2], b"\n\ndata: "
     else:
         return None
-    if len(events) == 1:
-        text = events[0]
-        size = len(text)
-    else:
-        text = b"".join(events)
-        size = min(map(len, events))
     # What is short may be the end marker, or blank.
-    return None if _LF in text or _CR in text or size <= _SHORT else events
+    if _LF not in text:
+        return [text] if _CR not in text and len(text) > _SHORT else None
+    events = text.split(between)
+    text = b"".join(events)
+    return None if _LF in text or _CR in text or min(map(len, events)) <= _SHORT else events
 
 
 def _whole_body(data: bytes) -> list[bytes] | None:

@@ -24,7 +24,6 @@ from antigravity2api.gemini.call import Call
 from antigravity2api.gemini.fold import (
     Ending,
     Finish,
-    Usage,
     bad_answer,
     joins,
     merged_grounding,
@@ -35,6 +34,7 @@ from antigravity2api.gemini.fold import (
 from antigravity2api.gemini.jsontext import dumps
 from antigravity2api.gemini.schema import restore_args
 from antigravity2api.gemini.signature import Signed, args_key, call_key, image_key
+from antigravity2api.gemini.usage import Usage
 
 Delta = dict[str, Any]
 
@@ -443,17 +443,18 @@ def _token(candidate: Any) -> dict[str, Any] | None:
 
 def chat_usage(usage: Usage) -> dict[str, Any]:
     """OpenAI's usage object, details included."""
-    prompt = {"cached_tokens": usage.cached, "audio_tokens": usage.prompt_by_modality.get("audio", 0)}
-    for modality in ("text", "image"):
-        if modality in usage.prompt_by_modality:
-            prompt[f"{modality}_tokens"] = usage.prompt_by_modality[modality]
+    prompt, completion, cached, reasoning, prompted, completed, _ = usage
+    details = {"cached_tokens": cached, "audio_tokens": prompted.get("audio", 0) if prompted else 0}
+    for modality in ("text", "image") if prompted else ():
+        if modality in prompted:
+            details[f"{modality}_tokens"] = prompted[modality]
     return {
-        "prompt_tokens": usage.prompt,
-        "completion_tokens": usage.completion,
-        "total_tokens": usage.total,
-        "prompt_tokens_details": prompt,
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": details,
         "completion_tokens_details": {
-            "reasoning_tokens": usage.reasoning,
-            "audio_tokens": usage.completion_by_modality.get("audio", 0),
+            "reasoning_tokens": reasoning,
+            "audio_tokens": completed.get("audio", 0) if completed else 0,
         },
     }

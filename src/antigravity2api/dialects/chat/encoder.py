@@ -18,19 +18,10 @@ from antigravity2api.dialects.chat.answer import Choice, Delta, Way, chat_usage,
 from antigravity2api.dialects.chat.errors import error_object
 from antigravity2api.errors import Fault
 from antigravity2api.gemini.call import Call
-from antigravity2api.gemini.fold import (
-    Finish,
-    Tally,
-    blocked,
-    candidates_of,
-    combined_usage,
-    estimated_usage,
-    index_of,
-    truncated,
-    usage_of,
-)
+from antigravity2api.gemini.fold import Finish, blocked, candidates_of, index_of, truncated
 from antigravity2api.gemini.jsontext import escape_line_separators
 from antigravity2api.gemini.types import Chunk
+from antigravity2api.gemini.usage import Tally, combined_usage, estimated_usage, usage_of
 
 _DONE = b"data: [DONE]\n\n"
 _PING = b": ping\n\n"

@@ -7,15 +7,42 @@ from typing import Any
 
 from antigravity2api import ids
 from antigravity2api.dialects.base import Origin, Toolbox
-from antigravity2api.dialects.chat.answer import Choice, Delta, Way, chat_usage, dumped
+from antigravity2api.dialects.chat.answer import Choice, Delta, Way, chat_usage, dumped, mended
+from antigravity2api.dialects.chat.notes import ChatNotes
 from antigravity2api.gemini.call import Call
-from antigravity2api.gemini.fold import blocked, candidates_of, estimated_usage, index_of, truncated, usage_of
+from antigravity2api.gemini.fold import blocked, candidates_of, index_of, plain_text, truncated
 from antigravity2api.gemini.types import Response
+from antigravity2api.gemini.usage import estimated_usage, usage_of
 
 
 def render_chat(call: Call, response: Response, origin: Origin, box: Toolbox, upstream: str) -> bytes:
     """The body of a chat completion from a folded response. Raises ``Fault`` where the response is none."""
-    way = Way(call, origin, box, upstream, live=False)
+    choices = plain_choices(call, response) or _choices(call, response, Way(call, origin, box, upstream, live=False))
+    whole: dict[str, Any] = {
+        "id": ids.completion_id(),
+        "object": "chat.completion",
+        "created": ids.now(),
+        "model": call.asked_model,
+        "choices": choices,
+        "usage": chat_usage(usage_of(response.get("usageMetadata") or _estimated(call, choices))),
+    }
+    notes = call.options
+    if isinstance(notes, ChatNotes) and notes.service_tier is not None:
+        whole["service_tier"] = notes.service_tier
+    return dumped(whole)
+
+
+def plain_choices(call: Call, response: Response) -> list[dict[str, Any]] | None:
+    """What ``_choices`` makes of an answer that is one text and goes out as it is, in one step; None for any other."""
+    text = plain_text(response)
+    notes = call.options
+    if text is None or (isinstance(notes, ChatNotes) and (notes.json_wrapped or notes.strip_fence)):
+        return None
+    message = {"role": "assistant", "content": mended(text), "refusal": None}
+    return [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}]
+
+
+def _choices(call: Call, response: Response, way: Way) -> list[dict[str, Any]]:
     refused = blocked(response)
     candidates = {index_of(candidate): candidate for candidate in candidates_of(response)}
     wanted = [index for index in sorted(candidates) if index < way.choices()]
@@ -24,18 +51,7 @@ def render_chat(call: Call, response: Response, origin: Origin, box: Toolbox, up
         wanted = list(range(way.choices())) if call.copies > 1 or not candidates else wanted
     if not wanted:
         raise truncated()
-    choices = [_choice(index, candidates.get(index, {}), way, refused) for index in wanted]
-    whole: dict[str, Any] = {
-        "id": ids.completion_id(),
-        "object": "chat.completion",
-        "created": ids.now(),
-        "model": call.asked_model,
-        "choices": choices,
-        "usage": chat_usage(usage_of(_usage(call, response, choices))),
-    }
-    if way.notes.service_tier is not None:
-        whole["service_tier"] = way.notes.service_tier
-    return dumped(whole)
+    return [_choice(index, candidates.get(index, {}), way, refused) for index in wanted]
 
 
 def _choice(index: int, candidate: Mapping[str, Any], way: Way, refused: str | None) -> dict[str, Any]:
@@ -84,9 +100,6 @@ def added_up(deltas: list[Delta]) -> dict[str, Any]:
     return message
 
 
-def _usage(call: Call, response: Response, choices: list[dict[str, Any]]) -> Mapping[str, Any]:
-    meta = response.get("usageMetadata")
-    if isinstance(meta, Mapping) and meta:
-        return meta
+def _estimated(call: Call, choices: list[dict[str, Any]]) -> Mapping[str, Any]:
     size = sum(len((choice["message"]["content"] or "").encode("utf-8", "replace")) for choice in choices)
     return estimated_usage(call.request, size)
