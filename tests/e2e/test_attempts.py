@@ -224,28 +224,30 @@ def test_nonsense_is_an_honest_failure(world: World, answer: Answer, stream: boo
     assert isinstance(reply.error["code"], str)
 
 
-def test_a_malformed_call_is_tried_once_more(world: World) -> None:
+def test_a_malformed_call_is_tried_once_more(start: Start, upstream: ScriptedUpstream) -> None:
+    gateway = start()  # of its own: the budget for retries is shared by a gateway's requests
     malformed = {"finishReason": "MALFORMED_FUNCTION_CALL", "finishMessage": "Malformed call: print(x)", "index": 0}
-    world.upstream.play(sse([{"candidates": [malformed]}]), GOOD)
-    assert chat(world.gateway.port).text == "Hello"
-    world.upstream.reset()
-    world.upstream.play(*[sse([{"candidates": [malformed]}])] * 3)
-    reply = chat(world.gateway.port, stream=True)
+    upstream.play(sse([{"candidates": [malformed]}]), GOOD)
+    assert chat(gateway.port).text == "Hello"
+    upstream.reset()
+    upstream.play(*[sse([{"candidates": [malformed]}])] * 3)
+    reply = chat(gateway.port, stream=True)
     assert (reply.status, reply.error["code"]) == (500, "upstream_malformed_call")
     assert "print(x)" in reply.error["message"]
-    assert len(world.upstream.requests) == 2
+    assert len(upstream.requests) == 2
 
 
-def test_an_empty_stop_is_tried_once_more_and_then_honest(world: World) -> None:
+def test_an_empty_stop_is_tried_once_more_and_then_honest(start: Start, upstream: ScriptedUpstream) -> None:
+    gateway = start()
     empty = sse([{"candidates": [{"finishReason": "STOP", "index": 0}]}])
-    world.upstream.play(empty, GOOD)
-    assert chat(world.gateway.port).text == "Hello"
-    world.upstream.reset()
-    world.upstream.play(empty, empty, empty)
-    reply = chat(world.gateway.port)
+    upstream.play(empty, GOOD)
+    assert chat(gateway.port).text == "Hello"
+    upstream.reset()
+    upstream.play(empty, empty, empty)
+    reply = chat(gateway.port)
     assert (reply.status, reply.json["choices"][0]["finish_reason"]) == (200, "stop")
     assert reply.json["choices"][0]["message"]["content"] == ""
-    assert len(world.upstream.requests) == 2
+    assert len(upstream.requests) == 2
 
 
 def test_a_refused_default_is_dropped_and_a_wish_is_not(world: World) -> None:
