@@ -36,6 +36,10 @@ _SCHEMA = re.compile(
     r"|set alongside unsupported fields|unknown name \"(?:\$\w+|\w+of|not|const|\w+items|\w*properties|exclusive\w+)\""
     r"|(?:schema|parameters).{0,80}(?:unknown name|cannot find field|unsupported|not supported|too \w+)"
 ).search
+_HOSTED = re.compile(
+    r"built-?in tools?.{0,80}function|function call\w*.{0,80}(?:cannot|can't|not) be (?:used|combined)"
+    r"|tool use with function calling is (?:unsupported|not supported)|include_?server_?side_?tool_?invocations"
+).search
 _STEPS = {Target.JSON_SCHEMA: Target.OPENAPI, Target.OPENAPI: Target.ANTIGRAVITY}
 _NOT_SCHEMA = re.compile(r"function_?declarations?\[\d+\]\.name|invalid function name|duplicate function").search
 _SPELLINGS = {
@@ -74,6 +78,8 @@ def repair(call: Call, fault: Fault, state: RepairState) -> Repair | None:
     made = _without_defaults(call, text, state)
     if made is None and _THINKING(text):
         made = _once(state, "thinking", _without_thinking(call))
+    if made is None and _HOSTED(text):
+        made = _once(state, "hosted", _without_hosted_tools(call))
     if made is None and _SCHEMA(text) and not _NOT_SCHEMA(text):
         made = _simpler_schema(call, state)
     return made
@@ -187,6 +193,25 @@ def _without_thinking(call: Call) -> Repair | None:
         return None
     note = "thinkingConfig:dropped"
     return Repair(_configured(call, _less(config, "thinkingConfig"), note), note)
+
+
+# -- tools -------------------------------------------------------------------------------------------------------
+
+
+def _without_hosted_tools(call: Call) -> Repair | None:
+    """Functions alone, where the model takes no hosted tool (search, code) beside them."""
+    tools = call.request.get("tools") or []
+    functions = [tool for tool in tools if "functionDeclarations" in tool]
+    if not functions or len(functions) == len(tools):
+        return None
+    note = "hosted tools:dropped"
+    request: GenerateContentRequest = {**call.request, "tools": functions}
+    config = _less(request.get("toolConfig") or {}, "includeServerSideToolInvocations")
+    if config:
+        request["toolConfig"] = config
+    else:
+        request.pop("toolConfig", None)
+    return Repair(call.with_request(request, note), note)
 
 
 # -- schemas -----------------------------------------------------------------------------------------------------

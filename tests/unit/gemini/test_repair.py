@@ -260,6 +260,36 @@ def test_an_upstream_that_starts_lower_steps_down_from_there() -> None:
     assert repair(make(request=TOOLS), refusal(message), RepairState(target=Target.ANTIGRAVITY)) is None
 
 
+# -- hosted tools
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Built-in tools ({google_search}) and Function Calling cannot be combined in the same request.",
+        "Tool use with function calling is unsupported",
+        "Please enable tool_config.include_server_side_tool_invocations to use Built-in tools with Function calling.",
+    ],
+)
+def test_functions_win_over_hosted_tools(message: str) -> None:
+    request = {
+        "tools": [*TOOLS["tools"], {"googleSearch": {}}],
+        "toolConfig": {"includeServerSideToolInvocations": True, "functionCallingConfig": {"mode": "ANY"}},
+    }
+    state = RepairState()
+    made = repair(make("nobody-knows", request=request), refusal(message), state)
+    assert made is not None
+    assert made.call.request["tools"] == TOOLS["tools"]
+    assert made.call.request["toolConfig"] == {"functionCallingConfig": {"mode": "ANY"}}
+    assert made.learn is None
+    assert repair(make(request=request), refusal(message), state) is None
+    assert repair(make(request=TOOLS), refusal(message), RepairState()) is None
+    bare = {**request, "toolConfig": {"includeServerSideToolInvocations": True}}
+    made = repair(make(request=bare), refusal(message), RepairState())
+    assert made is not None
+    assert "toolConfig" not in made.call.request
+
+
 # -- what is nobody's fault of ours
 
 
