@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from antigravity2api.dialects.base import ChatSettings, Origin, StoredImage, Toolbox
-from antigravity2api.dialects.chat.request import parse_chat
+from antigravity2api.dialects.chat.request import Plans, parse_chat
 from antigravity2api.gemini.call import Call
 from antigravity2api.gemini.models import ModelTable
 from antigravity2api.gemini.signature import Signed
@@ -52,7 +52,7 @@ def origin(upstream: str = "gemini", engine: str | None = None) -> Origin:
 
 def parse(body: Any, box: Toolbox | None = None, at: Origin | None = None) -> Call:
     """The call for a body given as Python data."""
-    return parse_chat(json.dumps(body).encode(), at or origin(), box or make_box())
+    return parse_chat(json.dumps(body).encode(), at or origin(), box or make_box(), Plans())
 
 
 def ask(*messages: Any, model: str = "gemini-2.5-flash-lite", **fields: Any) -> dict[str, Any]:

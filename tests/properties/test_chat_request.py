@@ -8,13 +8,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antigravity2api.dialects.chat.request import parse_chat
+from antigravity2api.dialects.chat.request import Plans, parse_chat
 from antigravity2api.errors import Fault, Kind
 from antigravity2api.gemini.jsontext import dumps
 from fakes.chat_box import make_box, origin, parse
 from fakes.legal_order import assert_legal
 
 BOX = make_box()
+PLANS = Plans()
 MODELS = (
     "gemini-2.0-flash-exp",
     "gemini-2.5-flash",
@@ -82,7 +83,7 @@ SHAPES = JSON | st.fixed_dictionaries(
 
 def _parse(body: bytes) -> Any:
     try:
-        return parse_chat(body, origin(), BOX)
+        return parse_chat(body, origin(), BOX, PLANS)
     except Fault as caught:
         fault = caught
     assert fault.kind in (Kind.INVALID_REQUEST, Kind.TOO_LARGE)

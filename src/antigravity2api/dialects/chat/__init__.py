@@ -6,7 +6,7 @@ from antigravity2api.dialects.base import Encoder, Origin, Toolbox
 from antigravity2api.dialects.chat.encoder import ChatEncoder
 from antigravity2api.dialects.chat.errors import chat_error
 from antigravity2api.dialects.chat.render import render_chat
-from antigravity2api.dialects.chat.request import parse_chat
+from antigravity2api.dialects.chat.request import Plans, parse_chat
 from antigravity2api.errors import Fault
 from antigravity2api.gemini.call import Call
 from antigravity2api.gemini.types import Response
@@ -17,9 +17,12 @@ class ChatDialect:
 
     name = "chat"
 
+    def __init__(self) -> None:
+        self._plans = Plans()
+
     def parse(self, body: bytes | bytearray, origin: Origin, box: Toolbox) -> Call:
         """The client's JSON body as a Call."""
-        return parse_chat(body, origin, box)
+        return parse_chat(body, origin, box, self._plans)
 
     def encoder(self, call: Call, origin: Origin, box: Toolbox, upstream: str) -> Encoder:
         """A fresh encoder for one attempt."""

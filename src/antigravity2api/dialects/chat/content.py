@@ -55,11 +55,12 @@ class _Shelf:
 class Reader:
     """Reads the content of one request's messages. Nothing is dropped unseen: what is no known part is refused."""
 
-    __slots__ = ("_applied", "_linked", "_profile", "_shelf")
+    __slots__ = ("_applied", "_images", "_linked", "_profile", "_shelf")
 
     def __init__(self, profile: ModelProfile, box: Toolbox, applied: list[str]) -> None:
         self._profile = profile
-        self._shelf = _Shelf(box.images)
+        self._images = box.images
+        self._shelf: _Shelf | None = None
         self._applied = applied
         self._linked: list[tuple[Part, MarkdownImage]] = []
 
@@ -193,7 +194,7 @@ class Reader:
     def fill(self) -> None:
         """Bring the bytes of the images that assistant texts link to, the latest first; else the link is text again."""
         for part, image in reversed(self._linked):
-            stored = self._shelf.get(image.path or "")
+            stored = self._stored(image.path)
             if stored is None:
                 part.clear()
                 part["text"] = f"![{image.alt}]({image.path})"
@@ -245,11 +246,17 @@ class Reader:
 
     def _picture(self, url: str, path: str, *, low: bool = False) -> Part:
         """An image by data URL, or by the link that we gave out for one of our own."""
-        path_of_ours = shelf_path(url)
-        stored = self._shelf.get(path_of_ours) if path_of_ours is not None else None
+        stored = self._stored(shelf_path(url))
         if stored is not None:
             return {"inlineData": {"mimeType": stored.mime_type, "data": stored.data}}
         return media.image_part(url, path, low_detail=low and self._profile.media_resolution)
+
+    def _stored(self, path: str | None) -> StoredImage | None:
+        if path is None:
+            return None
+        if self._shelf is None:
+            self._shelf = _Shelf(self._images)
+        return self._shelf.get(path)
 
     def _image(self, part: dict[str, Any], path: str) -> Part:
         """Anthropic's image (``source``) and MCP's (``data`` and ``mimeType``)."""

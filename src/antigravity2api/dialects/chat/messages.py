@@ -69,22 +69,36 @@ def read_messages(
 
 
 class _Waiting:
-    """Unanswered calls under one kind of key, in groups of one turn each; each call is taken once."""
+    """Unanswered calls by id and by name, in groups of one turn each; each call is taken once."""
 
     __slots__ = ("_groups",)
 
     def __init__(self) -> None:
-        self._groups: dict[str | None, list[deque[_Asked]]] = {}
+        self._groups: dict[tuple[str, str | None], list[deque[_Asked]]] = {}
 
-    def put(self, key: str | None, asked: _Asked) -> None:
+    def put(self, asked: _Asked) -> None:
+        """Make the call findable by its id, by its name, and by neither."""
+        if asked.id:
+            self._put(("id", asked.id), asked)
+        self._put(("name", asked.client), asked)
+        self._put(("name", None), asked)
+
+    def _put(self, key: tuple[str, str | None], asked: _Asked) -> None:
         groups = self._groups.setdefault(key, [])
         if groups and groups[-1][0].turn is asked.turn:
             groups[-1].append(asked)
         else:
             groups.append(deque((asked,)))
 
-    def take(self, key: str | None) -> _Asked | None:
-        """The first unanswered call of the latest turn that has one."""
+    def by_id(self, identity: str) -> _Asked | None:
+        """The nearest earlier unanswered call with this id; among equals of one turn, the first."""
+        return self._take(("id", identity))
+
+    def by_name(self, name: str | None) -> _Asked | None:
+        """For results without an id: the latest turn's first unanswered call of that name, or of any."""
+        return self._take(("name", name))
+
+    def _take(self, key: tuple[str, str | None]) -> _Asked | None:
         groups = self._groups.get(key)
         while groups:
             asked = groups[-1].popleft()
@@ -107,8 +121,7 @@ class _Walk:
         self.signer = Signer(profile, origin, box)
         self.system: list[Part] = []
         self.turns: list[_Turn] = []
-        self.by_id = _Waiting()
-        self.by_name = _Waiting()
+        self.waiting = _Waiting()
         self.ids: dict[str, int] = {}
         self.leading = True
         self.called = False
@@ -222,10 +235,7 @@ class _Walk:
             part["thoughtSignature"] = signature
         turn.parts.append(part)
         turn.calls.append(asked)
-        if identity:
-            self.by_id.put(identity, asked)
-        self.by_name.put(client, asked)
-        self.by_name.put(None, asked)
+        self.waiting.put(asked)
 
     def _unique(self, identity: str) -> str:
         """The client's id, made one of its kind: histories repeat ``call_0``, and some send none."""
@@ -243,7 +253,7 @@ class _Walk:
         identity = fields.text(message, "tool_call_id", path)
         name = fields.text(message, "name", path)
         text, media = self.reader.result(message.get("content"), f"{path}.content")
-        asked = self.by_id.take(identity) if identity else self.by_name.take(name)
+        asked = self.waiting.by_id(identity) if identity else self.waiting.by_name(name)
         if asked is None and not identity and not name:
             raise fields.missing(f"{path}.tool_call_id", "It names the call that this message answers.")
         self._answer(asked, name or identity or _NAMELESS, text, media)
@@ -251,7 +261,7 @@ class _Walk:
     def _function(self, message: dict[str, Any], path: str) -> None:
         name = fields.required_text(message, "name", path)
         text, media = self.reader.result(message.get("content"), f"{path}.content")
-        self._answer(self.by_name.take(name), name, text, media)
+        self._answer(self.waiting.by_name(name), name, text, media)
 
     def _answer(self, asked: _Asked | None, label: str, text: str, media: list[Part]) -> None:
         if asked is None:

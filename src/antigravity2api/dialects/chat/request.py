@@ -3,55 +3,137 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from antigravity2api.dialects.base import Origin, Toolbox
 from antigravity2api.dialects.chat import fields
 from antigravity2api.dialects.chat.messages import History, read_messages
 from antigravity2api.dialects.chat.notes import ChatNotes
 from antigravity2api.dialects.chat.params import Generation, read_generation
-from antigravity2api.dialects.chat.tools import ToolPlan, read_tools
+from antigravity2api.dialects.chat.tools import Names, ToolPlan, read_tools
 from antigravity2api.errors import invalid
 from antigravity2api.gemini.call import Call
 from antigravity2api.gemini.jsontext import loads_client
+from antigravity2api.gemini.models import ModelProfile
 from antigravity2api.gemini.types import GenerateContentRequest, Part
 
 _LONGEST_AFFINITY = 256
+_LONGEST_KEY = 64 * 1024
+_OF_ONE_REQUEST = frozenset({"messages", "prompt_cache_key", "safety_identifier", "user"})
+"""Fields that a plan does not look at."""
 
 
-def parse_chat(body: bytes | bytearray, origin: Origin, box: Toolbox) -> Call:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a body asks beside its messages. Requests of one agent share it, so nothing in it is ever changed."""
+
+    asked: str
+    model: str
+    profile: ModelProfile
+    stream: bool
+    include_usage: bool
+    tools: ToolPlan
+    made: Generation
+    defaulted: frozenset[str]
+    applied: tuple[str, ...]
+
+
+class Plans:
+    """The plans of late: agents repeat their tools and parameters, tens of kilobytes of them, with every turn.
+
+    Bounded in number and in the size of what is kept; what was not used for longest goes first.
+    """
+
+    __slots__ = ("_held", "_most")
+
+    def __init__(self, most: int = 256) -> None:
+        self._most = most
+        self._held: OrderedDict[bytes, Plan] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def of(self, data: dict[str, Any], origin: Origin, box: Toolbox) -> Plan:
+        """The plan for a body. Raises ``Fault`` with the path of the field at fault."""
+        key = _rest_of(data, origin)
+        if key is None or len(key) > _LONGEST_KEY:
+            return _planned(data, origin, box)
+        plan = self._held.get(key)
+        if plan is not None:
+            self._held.move_to_end(key)
+            return plan
+        plan = self._held[key] = _planned(data, origin, box)
+        if len(self._held) > self._most:
+            self._held.popitem(last=False)
+        return plan
+
+
+def parse_chat(body: bytes | bytearray, origin: Origin, box: Toolbox, plans: Plans) -> Call:
     """The client's JSON body as a ``Call``. Raises ``Fault`` with the path of the field at fault."""
     data = loads_client(body)
-    asked = _asked_model(data, origin)
-    model = box.models.resolve(asked)
-    profile = box.models.profile(model)
-    stream = fields.boolean(data, "stream") or False
-    include_usage = _include_usage(data)
+    plan = plans.of(data, origin, box)
+    tools, made = plan.tools, plan.made
     affinity = _affinity(data)
     messages = fields.array(data, "messages")
     if messages is None:
         raise fields.missing("messages")
     if not messages:
         raise invalid("Invalid 'messages': empty array. Expected at least one message.", "messages", "empty_array")
-    applied: list[str] = []
-    tools = read_tools(data, profile, applied)
-    made = read_generation(data, profile, box.settings, tools, applied)
-    history = read_messages(messages, profile, origin, box, tools.names, applied)
+    applied = list(plan.applied)
+    names = tools.names.copy()
+    history = read_messages(messages, plan.profile, origin, box, names, applied)
     return Call(
         dialect="chat",
         operation="chat",
-        asked_model=asked,
-        model=model,
-        profile=profile,
+        asked_model=plan.asked,
+        model=plan.model,
+        profile=plan.profile,
         request=_request(history, made, tools, box),
-        stream=stream,
-        options=_notes(made, tools, origin, include_usage=include_usage),
-        defaulted=frozenset(made.defaulted),
+        stream=plan.stream,
+        options=_notes(made, tools, names, origin, include_usage=plan.include_usage),
+        defaulted=plan.defaulted,
         applied=tuple(applied),
         copies=made.copies,
         affinity=affinity,
         session=_session(history),
+    )
+
+
+def _rest_of(data: dict[str, Any], origin: Origin) -> bytes | None:
+    """What a plan depends on, as a key; None where it cannot be written so."""
+    rest = {name: value for name, value in data.items() if name not in _OF_ONE_REQUEST}
+    if origin.engine is not None:
+        rest["\0engine"] = origin.engine
+    try:
+        return orjson.dumps(rest)
+    except TypeError:  # an integer past 64 bits
+        return None
+
+
+def _planned(data: dict[str, Any], origin: Origin, box: Toolbox) -> Plan:
+    asked = _asked_model(data, origin)
+    model = box.models.resolve(asked)
+    profile = box.models.profile(model)
+    stream = fields.boolean(data, "stream") or False
+    include_usage = _include_usage(data)
+    applied: list[str] = []
+    tools = read_tools(data, profile, applied)
+    made = read_generation(data, profile, box.settings, tools, applied)
+    return Plan(
+        asked=asked,
+        model=model,
+        profile=profile,
+        stream=stream,
+        include_usage=include_usage,
+        tools=tools,
+        made=made,
+        defaulted=frozenset(made.defaulted),
+        applied=tuple(applied),
     )
 
 
@@ -103,13 +185,15 @@ def _request(history: History, made: Generation, tools: ToolPlan, box: Toolbox) 
     return request
 
 
-def _notes(made: Generation, tools: ToolPlan, origin: Origin, *, include_usage: bool) -> ChatNotes:
-    if not made.modalities and not tools.names.back and made.candidates == 1 and _quiet(made, tools):
+def _notes(
+    made: Generation, tools: ToolPlan, names: Names, origin: Origin, *, include_usage: bool
+) -> ChatNotes:
+    if not made.modalities and not names.back and made.candidates == 1 and _quiet(made, tools):
         return _WITH_USAGE if include_usage else _WITHOUT
     return ChatNotes(
         include_usage=include_usage,
         legacy_functions=tools.legacy,
-        names=tools.names.back,
+        names=names.back,
         declared=tools.declared,
         custom_tools=tools.custom,
         schemas=tools.schemas,
@@ -136,15 +220,9 @@ def _quiet(made: Generation, tools: ToolPlan) -> bool:
 
 def _session(history: History) -> str:
     """A name that every turn of one conversation shares: its system text and its first user text."""
-    digest = hashlib.blake2b(digest_size=16)
-    for text in _texts(history.system):
-        digest.update(text.encode("utf-8", "surrogatepass"))
-        digest.update(b"\0")
-    for text in _texts(history.contents[0]["parts"]):
-        digest.update(text.encode("utf-8", "surrogatepass"))
-        break
-    return digest.hexdigest()
+    texts = [*_texts(history.system), next(_texts(history.contents[0]["parts"]), "")]
+    return hashlib.blake2b("\0".join(texts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def _texts(parts: Iterable[Part]) -> Iterable[str]:
+def _texts(parts: Iterable[Part]) -> Iterator[str]:
     return (part["text"] for part in parts if "text" in part)

@@ -57,6 +57,12 @@ class Names:
         self._down[found] = name
         return found
 
+    def copy(self) -> Names:
+        """The same names for another request, which may add its own."""
+        made = Names()
+        made._counts, made._up, made._down = self._counts.copy(), self._up.copy(), self._down.copy()
+        return made
+
     def __contains__(self, name: str) -> bool:
         return name in self._up
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from antigravity2api.dialects.base import StoredImage
-from antigravity2api.dialects.chat.request import parse_chat
+from antigravity2api.dialects.chat.request import Plans, parse_chat
 from antigravity2api.errors import Fault, Kind
 from fakes.chat_box import ask, assistant, call, function, make_box, origin, parse, result, user
 
@@ -49,7 +49,7 @@ def test_a_model_name_that_may_not_stand_in_a_url_is_refused(model: Any) -> None
 @pytest.mark.parametrize("body", [b"", b"[]", b'"x"', b"{", b"null", b"\xff\xfe", b'{"model": NaN}'])
 def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
     with pytest.raises(Fault) as caught:
-        parse_chat(body, origin(), make_box())
+        parse_chat(body, origin(), make_box(), Plans())
     assert caught.value.kind is Kind.INVALID_REQUEST
 
 
