@@ -519,19 +519,22 @@ def as_asked(events: list[dict[str, Any]]) -> Callable[[Recorded], Answer]:
 
 def fold(events: list[dict[str, Any]]) -> dict[str, Any]:
     """The whole answer that a stream of events amounts to."""
-    parts: list[dict[str, Any]] = []
     whole: dict[str, Any] = {}
-    finish: str | None = None
+    candidates: dict[int, dict[str, Any]] = {}
     for event in events:
         whole |= {k: v for k, v in event.items() if k != "candidates"}
-        for candidate in event.get("candidates", []):
-            parts += candidate.get("content", {}).get("parts", [])
-            finish = candidate.get("finishReason", finish)
-    joined: list[dict[str, Any]] = []
-    for part in parts:
-        if joined and part.keys() == {"text"} and joined[-1].keys() == {"text"}:
-            joined[-1] = {"text": joined[-1]["text"] + part["text"]}
-        else:
-            joined.append(part)
-    whole["candidates"] = [{"content": {"role": "model", "parts": joined}, "finishReason": finish, "index": 0}]
+        for piece in event.get("candidates", []):
+            index = piece.get("index", 0)
+            kept = candidates.setdefault(index, {"content": {"role": "model", "parts": []}, "index": index})
+            kept |= {k: v for k, v in piece.items() if k != "content"}
+            for part in piece.get("content", {}).get("parts", []):
+                _append(kept["content"]["parts"], part)
+    whole["candidates"] = [candidates[index] for index in sorted(candidates)]
     return whole
+
+
+def _append(parts: list[dict[str, Any]], part: dict[str, Any]) -> None:
+    if parts and part.keys() == {"text"} and parts[-1].keys() == {"text"}:
+        parts[-1] = {"text": parts[-1]["text"] + part["text"]}
+    else:
+        parts.append(part)
