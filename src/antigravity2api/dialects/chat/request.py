@@ -185,9 +185,7 @@ def _request(history: History, made: Generation, tools: ToolPlan, box: Toolbox) 
     return request
 
 
-def _notes(
-    made: Generation, tools: ToolPlan, names: Names, origin: Origin, *, include_usage: bool
-) -> ChatNotes:
+def _notes(made: Generation, tools: ToolPlan, names: Names, origin: Origin, *, include_usage: bool) -> ChatNotes:
     if not made.modalities and not names.back and made.candidates == 1 and _quiet(made, tools):
         return _WITH_USAGE if include_usage else _WITHOUT
     return ChatNotes(
