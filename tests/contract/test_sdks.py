@@ -12,6 +12,8 @@ from fakes.client import call
 from fakes.gateway import World
 from fakes.google import CITIES, GREETING, PNG, SIGNATURE, THOUGHTS, picture
 
+pytestmark = pytest.mark.timeout(300)  # the first test of a run may bring an SDK
+
 Seen = dict[str, Any]
 TEXT = "".join(GREETING)
 SDKS = [pytest.param("old", marks=pytest.mark.oldsdk), "new", pytest.param("js", marks=pytest.mark.node)]

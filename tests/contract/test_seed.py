@@ -14,6 +14,8 @@ from fakes.client import CHAT, Reply, call, chat
 from fakes.gateway import KEY, ROOT, GatewayProcess, World, clean_environment
 from fakes.google import GREETING
 
+pytestmark = pytest.mark.timeout(300)  # the first test of a run may bring an SDK
+
 SEED = {
     "models": r"""
 curl http://localhost:8045/v1/models \
