@@ -130,11 +130,10 @@ def test_loopback_only_by_default(sandbox_gateway: GatewayProcess) -> None:
 
 
 def test_localhost_of_both_families(sandbox_gateway: GatewayProcess) -> None:
-    if not _has_ipv6():
-        pytest.skip("this machine has no ::1")
-    with Connection(sandbox_gateway.port, host="::1") as connection:
-        connection.request("GET", "/health/live")
-        assert connection.read("GET").status == 200
+    for host in ("127.0.0.1", "::1") if _has_ipv6() else ("127.0.0.1",):
+        with Connection(sandbox_gateway.port, host=host) as connection:
+            connection.request("GET", "/health/live")
+            assert connection.read("GET").status == 200
 
 
 def _has_ipv6() -> bool:
