@@ -148,7 +148,7 @@ def signature_of(part: Mapping[str, Any]) -> str | None:
 
 def joins(before: Mapping[str, Any] | None, part: Mapping[str, Any]) -> bool:
     """Whether ``part`` may be merged into the part before it: both plain text of one kind, neither signed."""
-    if before is None or not _plain(before) or not _plain(part):
+    if before is None or not _plain(before) or not (before is part or _plain(part)):
         return False
     return bool(before.get("thought")) == bool(part.get("thought"))
 
@@ -275,8 +275,8 @@ class Ending:
 
 def _word(reason: Any) -> str | None:
     """The finish reason as a word; some surfaces send the enum's number."""
-    if reason is None or reason == "":
-        return None
+    if reason is None or reason == "" or (type(reason) is str and reason in _KNOWN):
+        return reason or None
     if isinstance(reason, float) and reason.is_integer():
         reason = int(reason)
     if isinstance(reason, bool) or not isinstance(reason, str | int):

@@ -84,7 +84,7 @@ class EventReader:
         """The JSON texts that ``data`` completes."""
         if self._idle and len(data) <= self._max:
             # The usual read is whole events, or a whole body.
-            events = _whole_events(data) if data.startswith(b"data: ") else _whole_body(data)
+            events = _whole_events(data) if data[:6] == b"data: " else _whole_body(data)
             if events is not None:
                 self._held = None
                 return events
@@ -227,7 +227,7 @@ class EventReader:
     def _look_at_value(self, data: bytes, pos: int) -> int:
         """The usual raw value fills the read and ends with it, or goes on: seen by counting, without a walk."""
         block = data[pos + 1 :] if self._escaped else data[pos:]
-        if b'\\"' in block:
+        if block.find(b'\\"') >= 0:
             block = block.replace(b"\\\\", b"").replace(b'\\"', b"")
         pieces = block.split(b'"')
         brackets = b"".join(pieces[self._string :: 2]).translate(None, _NOT_BRACKETS)
@@ -304,9 +304,9 @@ def _whole_events(data: bytes) -> list[bytes] | None:
 
     JSON has no raw line break inside a string, so no line end within the events proves the shape.
     """
-    if data.endswith(b"\r\n\r\n"):
+    if data[-4:] == b"\r\n\r\n":
         text, between = data[6:-4], b"\r\n\r\ndata: "
-    elif data.endswith(b"\n\n"):
+    elif data[-2:] == b"\n\n":
         text, between = data[6:-2], b"\n\ndata: "
     else:
         return None
@@ -321,7 +321,7 @@ def _whole_events(data: bytes) -> list[bytes] | None:
 def _whole_body(data: bytes) -> list[bytes] | None:
     """The value of a read that is one JSON object and white space behind it; None for all else."""
     body = data.rstrip(b"\r\n\t ")
-    if not body.startswith(b"{") or not body.endswith(b"}"):
+    if body[:1] != b"{" or body[-1:] != b"}":
         return None
     try:
         orjson.loads(body)  # quicker than any look at it from here

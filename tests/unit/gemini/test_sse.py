@@ -115,6 +115,16 @@ def test_what_is_neither_is_handed_out_so_that_parsing_fails(garbage):
         [json.loads(one) for one in read(garbage)]
 
 
+@pytest.mark.parametrize("more", [text(TWO), event(TWO), b"\n" + pretty(TWO), b"[" + text(TWO) + b"]"])
+def test_more_may_follow_a_whole_body(more):
+    assert [json.loads(one) for one in read(text(ONE), more)] == [ONE, TWO]
+    assert [json.loads(one) for one in read(text(ONE) + more)] == [ONE, TWO]
+    reader = EventReader()
+    assert reader.feed(text(ONE)) == [text(ONE)]
+    with pytest.raises(Fault):
+        EventReader(100).feed(text({"data": "x" * 100}))
+
+
 def test_events_come_as_soon_as_they_are_complete():
     reader = EventReader()
     assert reader.feed(event(ONE)) == [text(ONE)]

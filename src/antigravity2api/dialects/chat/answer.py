@@ -33,7 +33,7 @@ from antigravity2api.gemini.fold import (
 )
 from antigravity2api.gemini.jsontext import dumps
 from antigravity2api.gemini.schema import restore_args
-from antigravity2api.gemini.signature import Signed, args_key, call_key, image_key
+from antigravity2api.gemini.signature import Signed, args_key, call_key, image_key, text_key
 from antigravity2api.gemini.usage import Usage
 
 Delta = dict[str, Any]
@@ -42,12 +42,13 @@ _FINISH = {Finish.STOP: "stop", Finish.LENGTH: "length", Finish.FILTER: "content
 _TOOL_PREFIXES = ("default_api.", "default_api:")
 """What models put before a tool's name now and then (seen with Gemini 2.5 and 3)."""
 _AUDIO_LIFE = 3600
+_THOUGHT = frozenset({"text", "thought", "thoughtSignature"})
 
 
 class Way:
     """What all choices of one answer share: the client's notes, where links point, who signed."""
 
-    __slots__ = ("base_url", "box", "call", "inline", "live", "notes", "upstream")
+    __slots__ = ("box", "call", "live", "notes", "origin", "upstream")
 
     def __init__(self, call: Call, origin: Origin, box: Toolbox, upstream: str, *, live: bool) -> None:
         self.call = call
@@ -56,8 +57,7 @@ class Way:
         self.upstream = upstream
         self.live = live
         """Whether deltas go out one by one; a whole answer may wait for the end of its audio."""
-        self.base_url = (box.settings.image_base_url or origin.base_url).rstrip("/")
-        self.inline = box.settings.images == "inline"
+        self.origin = origin
 
     def choices(self) -> int:
         """How many choices the client asked for, however they are made."""
@@ -101,6 +101,7 @@ class Choice:
         "ending",
         "index",
         "texts",
+        "thoughts",
     )
 
     def __init__(self, index: int, way: Way) -> None:
@@ -108,6 +109,8 @@ class Choice:
         self.ending = Ending()
         self.texts: list[str] = []
         """The content in order: the model's text, and ours as ``Insert``."""
+        self.thoughts: list[str] = []
+        """The shown thoughts that no signature followed yet."""
         self._way = way
         notes = way.notes
         self._held: list[str] | None = [] if notes.json_wrapped or notes.strip_fence else None
@@ -130,7 +133,8 @@ class Choice:
     def run_length(self) -> int:
         """How many keys a part has that only continues the part before it, and whose text goes out as it is.
 
-        1 for a text (then to be appended to ``texts``), 2 for a thought, 0 where every part needs a look.
+        1 for a text (then to be appended to ``texts``), 2 for a thought (to ``thoughts``), 0 where every part needs a
+        look.
         """
         last = self._last
         if last is None or not joins(last, last):
@@ -140,6 +144,14 @@ class Choice:
         shown = last["thought"] is True and not self._way.notes.hide_reasoning
         return 2 if shown and self.ending.thoughts else 0
 
+    def begin(self, text: str) -> None:
+        """Take a plain text that opens the answer, as ``take`` does where it is all there is."""
+        self.ending.output = True
+        self._part = 0
+        self._marks[0] = 0
+        self._last = {"text": text}
+        self.texts.append(text)
+
     def take(self, candidate: Mapping[str, Any]) -> list[Delta]:
         """The deltas of one event. Raises ``Fault`` for a malformed end."""
         out: list[Delta] = []
@@ -148,10 +160,10 @@ class Choice:
             self._take_part(part, out)
         self.ending.note(candidate)
         grounding = candidate.get("groundingMetadata")
-        if isinstance(grounding, Mapping):
+        if isinstance(grounding, dict):
             self._grounding = merged_grounding(self._grounding, grounding)
         logprobs = candidate.get("logprobsResult")
-        if isinstance(logprobs, Mapping):
+        if isinstance(logprobs, dict):
             self._logprobs = merged_logprobs(self._logprobs, logprobs)
         if self.ending.reason is not None and self._held is None:
             self._release(out)
@@ -191,9 +203,16 @@ class Choice:
     # -- parts -----------------------------------------------------------------------------------------------------
 
     def _take_part(self, part: Mapping[str, Any], out: list[Delta]) -> None:
+        text = part.get("text")
+        if text and len(part) == 1:
+            if not joins(self._last, part):
+                self._part += 1
+                self._marks[self._part] = len(self.texts)
+            self._last = part
+            self._text(mended(text), out)
+            return
         signature = signature_of(part)
         thought = bool(part.get("thought"))
-        text = part.get("text")
         if text or len(part) > 1 or text is None:
             if not joins(self._last, part):
                 self._part += 1
@@ -204,6 +223,8 @@ class Choice:
                 self._text(mended(text), out, thought=thought)
             if signature is not None and not thought and part.get("functionCall") is None:
                 self._signature = signature
+        if signature is not None and thought and part.keys() <= _THOUGHT:
+            self._sign_thoughts(signature)
         if len(part) == 1 and text is not None:
             return
         if part.get("functionCall") is not None:
@@ -219,6 +240,7 @@ class Choice:
             return
         if thought:
             if not self._way.notes.hide_reasoning:
+                self.thoughts.append(text)
                 out.append({"reasoning_content": str(text)})
             return
         self.texts.append(text)
@@ -228,6 +250,13 @@ class Choice:
         self._held.append(text)
         if self._undecided:
             self._look_for_fence(out)
+
+    def _sign_thoughts(self, signature: str) -> None:
+        """Claude signs its thoughts, often in an empty part behind them: found again by the text the client has."""
+        text = "".join(self.thoughts)
+        self.thoughts.clear()
+        if text:
+            self._way.remember((text_key(self._way.call.profile.family, text),), signature)
 
     def _look_for_fence(self, out: list[Delta]) -> None:
         """A text that does not begin with a fence needs no waiting."""
@@ -317,9 +346,11 @@ class Choice:
 
     def _image_url(self, raw: bytes, data: str, mime: str, signature: str | None) -> str:
         """Where the picture can be had; one that cannot be stored travels inside the link."""
-        if not self._way.inline:
+        box = self._way.box
+        if box.settings.images != "inline":
             try:
-                return self._way.base_url + self._way.box.images.put(raw, mime, signature)
+                base_url = box.settings.image_base_url or self._way.origin.base_url
+                return base_url.rstrip("/") + box.images.put(raw, mime, signature)
             except OSError:
                 return media.data_url(mime, data)  # a full disk must not cost the picture
         if signature is not None:

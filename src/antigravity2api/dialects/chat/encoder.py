@@ -23,8 +23,10 @@ from antigravity2api.gemini.jsontext import escape_line_separators
 from antigravity2api.gemini.types import Chunk
 from antigravity2api.gemini.usage import Tally, combined_usage, estimated_usage, usage_of
 
+_dumps = orjson.dumps
 _DONE = b"data: [DONE]\n\n"
 _PING = b": ping\n\n"
+_FIRST = 0
 _PLAIN = frozenset({"content", "index", "safetyRatings", "tokenCount", "avgLogprobs"})
 """Keys of a candidate that is nothing but text under way."""
 
@@ -38,10 +40,9 @@ class ChatEncoder:
     """Implements ``dialects.base.Encoder``. ``accept_empty`` and ``thoughts_may_end``: see ``gemini.fold.Ending``."""
 
     __slots__ = (
-        "_append",
         "_choices",
         "_copies",
-        "_count_up",
+        "_counts",
         "_head",
         "_last_index",
         "_notes",
@@ -53,6 +54,7 @@ class ChatEncoder:
         "_tail",
         "_tallies",
         "_tally",
+        "_texts",
         "_way",
         "accept_empty",
         "thoughts_may_end",
@@ -61,44 +63,38 @@ class ChatEncoder:
     def __init__(self, call: Call, origin: Origin, box: Toolbox, upstream: str) -> None:
         self.accept_empty = False
         self.thoughts_may_end = False
-        self._way = Way(call, origin, box, upstream, live=True)
-        self._notes = self._way.notes
+        self._way = way = Way(call, origin, box, upstream, live=True)
+        self._notes = notes = way.notes
         self._choices: dict[int, Choice] = {}
         self._spoke: set[int] = set()
         """Choices whose role went out."""
         self._refused: str | None = None
-        self._tally = Tally()
-        self._count_up = self._tally.counts.update
+        self._tally = tally = Tally()
+        self._counts = tally.counts
         self._copies = call.copies
         self._tallies: dict[int, Tally] = {}
         self._last_index = 0
-        self._run_length = 0
+        self._run_length = 0 if call.copies > 1 or notes.json_wrapped or notes.strip_fence else 1
         """How many keys a part has that continues what is under way: 1 a text, 2 a thought; 0 where neither is."""
-        self._append = [""].append
-        constant = {
-            "id": ids.completion_id(),
-            "object": "chat.completion.chunk",
-            "created": ids.now(),
-            "model": call.asked_model,
-        }
-        if self._notes.service_tier is not None:
-            constant["service_tier"] = self._notes.service_tier
-        self._head = b"data: " + escape_line_separators(dumped(constant))[:-1] + b',"choices":['
-        self._tail = b'],"usage":null}\n\n' if self._notes.include_usage else b"]}\n\n"
+        self._texts: list[str] | None = None
+        """Where the text under way is kept; None before anything came."""
+        self._head = _head(call.asked_model, notes.service_tier)
+        self._tail = tail = b'],"usage":null}\n\n' if notes.include_usage else b"]}\n\n"
         self._run_head = b""
-        self._run_tail = b'},"finish_reason":null}' + self._tail
+        self._run_tail = b'},"finish_reason":null}' + tail
 
     @property
     def usage(self) -> Mapping[str, Any]:
         """The merged usageMetadata so far; with copies, the prompt once and the output of all."""
         if self._copies == 1:
-            return self._tally.counts
+            return self._counts
         return combined_usage([tally.counts for _, tally in sorted(self._tallies.items())])
 
     def feed(self, chunk: Chunk) -> bytes:
         """The frames of one event; ``b""`` while there is nothing to show. Raises ``Fault``."""
         # The hot path: one more piece of the text (or thought) that is under way, and nothing else in the event.
-        if self._run_length:
+        run = self._run_length
+        if run:
             try:
                 (candidate,) = chunk["candidates"]
                 (part,) = candidate["content"]["parts"]
@@ -106,21 +102,24 @@ class ChatEncoder:
                 meta = chunk.get("usageMetadata")
                 size = len(candidate)
                 if (
-                    len(part) == self._run_length
-                    and (self._run_length == 1 or part["thought"] is True)
+                    len(part) == run
+                    and (run == 1 or part["thought"] is True)
                     and type(text) is str
                     and text
-                    and (size == 1 or (size == 2 and candidate.get("index") == 0) or _under_way(candidate))
+                    and (size == 1 or (size == 2 and candidate["index"] is _FIRST) or _under_way(candidate))
                     and (type(meta) is dict or meta is None)
                     and "promptFeedback" not in chunk
                 ):
-                    data = orjson.dumps(text)
+                    data = _dumps(text)
                     if not text.isascii() and ("\u2028" in text or "\u2029" in text or "\x85" in text):
                         data = escape_line_separators(data)
+                    texts = self._texts
+                    if texts is None:
+                        return self._begin(text, data, meta)
+                    texts.append(text)
                     if meta is not None:
-                        self._count_up(meta)
-                    if self._run_length == 1:
-                        self._append(text)
+                        counts = self._counts
+                        counts |= meta
                     return self._run_head + data + self._run_tail
             except (KeyError, TypeError, ValueError, AttributeError):
                 pass  # not that simple, or not right: looked at closely below
@@ -146,6 +145,18 @@ class ChatEncoder:
         """A comment line."""
         return _PING
 
+    def _begin(self, text: str, data: bytes, meta: Any) -> bytes:
+        """The first frame of an answer that begins with plain text, as ``_take`` makes it."""
+        choice = self._choices[0] = Choice(0, self._way)
+        choice.begin(text)
+        self._spoke.add(0)
+        self._tally.add(meta)
+        if self._tally.nulls:
+            self._run_length = 0
+        self._texts = choice.texts
+        self._run_head = self._head + b'{"index":0,"delta":{"content":'
+        return self._head + b'{"index":0,"delta":{"role":"assistant","content":' + data + self._run_tail
+
     # -- events ----------------------------------------------------------------------------------------------------
 
     def _take(self, chunk: Chunk) -> bytes:
@@ -159,18 +170,20 @@ class ChatEncoder:
             if self._last_index < wanted:
                 self._take_candidate(candidate, out)
         self._count(chunk.get("usageMetadata"))
-        self._look_for_run()
+        self._run_length = 0
+        if 0 in self._choices:
+            self._go_on(self._choices[0])
         return b"".join(out)
 
-    def _look_for_run(self) -> None:
-        first = self._choices.get(0)
-        self._run_length = 0
-        if first is None or self._copies > 1 or self._tally.nulls:
+    def _go_on(self, choice: Choice) -> None:
+        """Find out whether more of the same may follow without a close look."""
+        if self._copies > 1 or self._tally.nulls or choice.ending.reason is not None:
+            self._run_length = 0
             return
-        self._run_length = first.run_length
-        if self._run_length:
-            self._append = first.texts.append
-            name = b"content" if self._run_length == 1 else b"reasoning_content"
+        run = self._run_length = choice.run_length
+        if run:
+            self._texts = choice.texts if run == 1 else choice.thoughts
+            name = b"content" if run == 1 else b"reasoning_content"
             self._run_head = self._head + b'{"index":0,"delta":{"' + name + b'":'
 
     def _take_candidate(self, candidate: Mapping[str, Any], out: list[bytes]) -> None:
@@ -178,8 +191,10 @@ class ChatEncoder:
         if choice is None:
             choice = self._choices[self._last_index] = Choice(self._last_index, self._way)
         deltas = choice.take(candidate)
-        logprobs = choice.take_logprobs() if deltas else None
-        out.extend(self._chunk(choice, delta, None, logprobs if delta is deltas[-1] else None) for delta in deltas)
+        if not deltas:
+            return
+        logprobs = choice.take_logprobs()
+        out += [self._chunk(choice, delta, None, logprobs if delta is deltas[-1] else None) for delta in deltas]
 
     def _count(self, meta: Any) -> None:
         if self._copies == 1:
@@ -191,6 +206,8 @@ class ChatEncoder:
 
     def _all_choices(self) -> list[Choice]:
         """Every choice that has to end. A refused prompt is an answer for each that was asked for."""
+        if self._refused is None and self._choices.keys() == {0} and self._copies == 1:
+            return [self._choices[0]]
         due = range(self._copies) if self._refused is None else range(self._way.choices())
         if self._refused is not None and self._choices and self._copies == 1:
             due = range(0)
@@ -212,7 +229,7 @@ class ChatEncoder:
         deltas, last, reason = choice.close(finish, self._refused)
         if not deltas and choice.index not in self._spoke:
             deltas = [{"content": ""}]
-        out.extend(self._chunk(choice, delta, None, None) for delta in deltas)
+        out += [self._chunk(choice, delta, None, None) for delta in deltas]
         out.append(self._chunk(choice, last, reason, choice.take_logprobs()))
 
     def _chunk(self, choice: Choice, delta: Delta, reason: str | None, logprobs: dict[str, Any] | None) -> bytes:
@@ -233,5 +250,15 @@ class ChatEncoder:
         return self._head + b'],"usage":' + dumped(chat_usage(usage_of(meta))) + b"}\n\n"
 
 
+def _head(model: str, tier: str | None) -> bytes:
+    """Everything that is the same in all chunks of a stream."""
+    named = _dumps(model) if model.isascii() else escape_line_separators(dumped(model))
+    if tier is not None:
+        named += b',"service_tier":' + escape_line_separators(dumped(tier))
+    start = f'data: {{"id":"{ids.completion_id()}","object":"chat.completion.chunk","created":{ids.now()},"model":'
+    return start.encode("ascii") + named + b',"choices":['
+
+
 def _under_way(candidate: Mapping[str, Any]) -> bool:
-    return candidate.keys() <= _PLAIN and not candidate.get("index")
+    index = candidate.get("index")
+    return candidate.keys() <= _PLAIN and (index is None or (type(index) is int and index == 0))

@@ -9,7 +9,7 @@ import pytest
 
 from antigravity2api.dialects.chat.encoder import ChatEncoder
 from antigravity2api.errors import Fault, Kind
-from antigravity2api.gemini.signature import Signed, args_key, call_key
+from antigravity2api.gemini.signature import Signed, args_key, call_key, text_key
 from fakes.chat_answer import (
     ORIGIN,
     SIGNATURE,
@@ -205,6 +205,23 @@ def test_signatures_are_remembered_by_id_and_by_what_was_called() -> None:
     assert box.signatures.get(call_key(shown)) == expected
     assert box.signatures.get(args_key("gemini-3", "get_x", {"a": 2, "b": 1}, 0)) == expected
     assert len(box.signatures.held) == 2
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [thought("Let me "), thought("see"), thought(".", thoughtSignature=SIGNATURE)],
+        [thought("Let me "), thought("see"), thought("."), thought("", thoughtSignature=SIGNATURE), text("Yes")],
+        [thought("Let me see."), {"thought": True, "thoughtSignature": SIGNATURE}],
+    ],
+)
+def test_the_signature_of_thoughts_is_remembered_by_their_text(parts: list[Any]) -> None:
+    events = [*[event(part) for part in parts], event(text("Hi"), finish="STOP")]
+    for answer in (streamed, whole):
+        box = make_box()
+        answer(events, make_call(), box)
+        key = text_key("gemini-3", "Let me see.")
+        assert {name: signed.signature for name, signed in box.signatures.held.items()} == {key: SIGNATURE}
 
 
 def test_arguments_come_back_as_the_schema_says() -> None:
