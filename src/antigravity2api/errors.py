@@ -61,9 +61,9 @@ class Retry(StrEnum):
 class Fault(Exception):
     """Anything that ends an attempt or a request.
 
-    ``param`` is the dotted path of the client's field at fault (``messages[1].content``), ``code`` a finer word than the
-    kind in OpenAI's vocabulary (``invalid_type``), ``retry_after`` seconds, ``reason`` the upstream's own machine-readable
-    word (``API_KEY_INVALID``), ``upstream_status`` its HTTP status where one arrived.
+    ``param`` is the dotted path of the client's field at fault (``messages[1].content``), ``code`` a finer word than
+    the kind in OpenAI's vocabulary (``invalid_type``), ``retry_after`` seconds, ``reason`` the upstream's own
+    machine-readable word (``API_KEY_INVALID``), ``upstream_status`` its HTTP status where one arrived.
     """
 
     def __init__(
@@ -89,7 +89,8 @@ class Fault(Exception):
         self.upstream_status = upstream_status
 
     def __repr__(self) -> str:
-        return f"Fault({self.kind.value}, {self.message!r}, param={self.param!r}, code={self.code!r}, retry={self.retry.value})"
+        place = f"param={self.param!r}, code={self.code!r}, retry={self.retry.value}"
+        return f"Fault({self.kind.value}, {self.message!r}, {place})"
 
 
 def invalid(message: str, param: str | None, code: str = "invalid_value") -> Fault:

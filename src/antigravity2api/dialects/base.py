@@ -1,4 +1,4 @@
-"""The seam to client languages. A dialect is pure: values in, values out; no sockets, no clock but ``ids``, no logging."""
+"""The seam to client languages. A dialect is pure: values in, values out; no sockets, no clock but ``ids``."""
 
 from __future__ import annotations
 
@@ -65,8 +65,11 @@ class Toolbox:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """How the client reached us, as far as translation cares. ``base_url``: ``http://localhost:8045``; ``engine``: the
-    model named by an old SDK's path; ``upstream``: the name of the upstream that will most likely serve (signatures)."""
+    """How the client reached us, as far as translation cares.
+
+    ``base_url`` is such as ``http://localhost:8045``, ``engine`` the model in an old SDK's path, ``upstream`` the name
+    of the upstream that will most likely serve (signatures).
+    """
 
     base_url: str
     engine: str | None = None
@@ -76,9 +79,9 @@ class Origin:
 class Encoder(Protocol):
     """One per stream. Output is complete frames of the dialect's event stream.
 
-    ``feed`` may return ``b""`` while nothing is worth sending (usage only, held tool calls): until it has returned bytes
-    nothing was sent and the whole encoder may be thrown away for another attempt. ``feed`` and ``finish`` raise ``Fault``
-    when the answer turns out malformed, empty or cut; the caller then calls ``fail`` if bytes were sent.
+    ``feed`` may return ``b""`` while nothing is worth sending (usage only, held tool calls): until it has returned
+    bytes nothing was sent and the whole encoder may be thrown away for another attempt. ``feed`` and ``finish`` raise
+    ``Fault`` when the answer turns out malformed, empty or cut; the caller then calls ``fail`` if bytes were sent.
     """
 
     accept_empty: bool

@@ -13,8 +13,9 @@ from antigravity2api.gemini.types import GenerateContentRequest
 class Call:
     """One request of a client, in the hub's language.
 
-    ``request`` is target-neutral: function parameters stand as the client's own JSON Schema in ``parametersJsonSchema``,
-    structured output in ``responseJsonSchema``; each upstream compiles them (``gemini.schema``) for what it accepts.
+    ``request`` is target-neutral: function parameters stand as the client's own JSON Schema in
+    ``parametersJsonSchema``, structured output in ``responseJsonSchema``; each upstream compiles them
+    (``gemini.schema``) for what it accepts.
     It is never changed in place: attempts share it.
     """
 
@@ -33,7 +34,7 @@ class Call:
     defaulted: frozenset[str] = frozenset()
     """Keys of ``generationConfig`` whose value is our default, not the client's wish: droppable when refused."""
     schema_target: str | None = None
-    """A schema form (``gemini.schema.Target`` value) that was learned to be needed; None: the upstream's own default."""
+    """A schema form (``gemini.schema.Target`` value) that was learned to be needed; None: the upstream's default."""
     applied: tuple[str, ...] = ()
     """What was changed, dropped or renamed, for ``x-antigravity2api-applied``."""
     copies: int = 1

@@ -104,8 +104,8 @@ def _without_signatures(call: Call, *, missing: bool) -> Repair | None:
     contents = call.request.get("contents") or []
     if call.profile.family == "claude":
         return _without_thoughts(call, contents)
-    # A model that no table knows is only given the escape value after it said itself that a signature is missing.
-    escape = call.profile.signatures == "strict" or (missing and not call.profile.known)
+    # A model that is not known to be strict is given the escape value only after it said that a signature is missing.
+    escape = call.profile.signatures == "strict" or missing
     start = current_turn(contents)
     made = [_resigned(content, escape=escape and index >= start) for index, content in enumerate(contents)]
     kept = [content for content in made if content["parts"]]

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
 
-
 class Blob(TypedDict):
     """Inline bytes: ``data`` is base64 in the standard alphabet."""
 
@@ -18,12 +17,16 @@ class Blob(TypedDict):
 
 
 class FunctionCall(TypedDict):
+    """What the model wants called."""
+
     name: str
     args: NotRequired[dict[str, Any]]
     id: NotRequired[str]
 
 
 class FunctionResponse(TypedDict):
+    """What came of a call."""
+
     name: str
     response: dict[str, Any]
     id: NotRequired[str]
@@ -31,7 +34,7 @@ class FunctionResponse(TypedDict):
 
 
 class Part(TypedDict, total=False):
-    """One data field (``text``, ``inlineData``, ``functionCall`` …) and its siblings ``thought`` and ``thoughtSignature``."""
+    """One data field (``text``, ``inlineData``, ``functionCall`` …) beside ``thought`` and ``thoughtSignature``."""
 
     text: str
     inlineData: Blob
@@ -45,11 +48,15 @@ class Part(TypedDict, total=False):
 
 
 class Content(TypedDict):
+    """One turn: role ``user`` or ``model``."""
+
     role: NotRequired[str]
     parts: list[Part]
 
 
 class GenerateContentRequest(TypedDict, total=False):
+    """What goes upstream, before an upstream shapes it."""
+
     contents: list[Content]
     systemInstruction: Content
     tools: list[dict[str, Any]]
