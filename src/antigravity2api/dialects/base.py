@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from antigravity2api.errors import Fault
 from antigravity2api.gemini.call import Call
@@ -63,8 +63,7 @@ class Toolbox:
     settings: ChatSettings
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """How the client reached us, as far as translation cares.
 
     ``base_url`` is such as ``http://localhost:8045``, ``engine`` the model in an old SDK's path, ``upstream`` the name

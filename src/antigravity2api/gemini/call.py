@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from antigravity2api.gemini.models import ModelProfile
 from antigravity2api.gemini.types import GenerateContentRequest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One request of a client, in the hub's language.
+class Call(NamedTuple):
+    """One request of a client, in the hub's language; made by keywords, changed by ``_replace`` into a new one.
 
     ``request`` is target-neutral: function parameters stand as the client's own JSON Schema in
     ``parametersJsonSchema``, structured output in ``responseJsonSchema``; each upstream compiles them
@@ -41,12 +41,19 @@ class Call:
     """How many parallel upstream calls make up the answer (``n`` on models without ``candidateCount``)."""
     affinity: str | None = None
     """What ties a conversation to a credential (``prompt_cache_key``, ``user``), if the client said."""
-    session: str | None = None
-    """A stable conversation name derived from the first user text, for envelopes that want one."""
 
     def with_request(self, request: GenerateContentRequest, *notes: str) -> Call:
         """The same call with a repaired request; ``notes`` join ``applied``."""
-        return replace(self, request=request, applied=(*self.applied, *notes))
+        return self._replace(request=request, applied=(*self.applied, *notes))
+
+
+def conversation(request: GenerateContentRequest) -> str:
+    """A name that every turn of one conversation shares: its system text and its first text of the user."""
+    parts = [*request.get("systemInstruction", {"parts": []})["parts"]]
+    contents = request.get("contents")
+    first = next((part["text"] for part in contents[0]["parts"] if "text" in part), "") if contents else ""
+    text = "\0".join([*(part["text"] for part in parts if "text" in part), first])
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

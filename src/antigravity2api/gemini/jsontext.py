@@ -45,11 +45,11 @@ def loads_client(body: bytes | bytearray, *, max_depth: int = 64) -> Any:
 
     Nesting and the length of numbers are checked before anything is parsed, in one pass that allocates little.
     """
-    if body[:3] == _BOM:
+    if body.startswith(_BOM):
         body = body[3:]
     if not body or body.isspace():
         raise _unreadable("the body is empty; send a JSON object")
-    exact = _screen(body, max_depth)
+    exact = not _harmless(body, max_depth) and _screen(body, max_depth)
     try:
         value = _loads_exactly(body) if exact else orjson.loads(body)
     except ValueError as error:
@@ -92,6 +92,18 @@ def escape_line_separators(data: bytes) -> bytes:
     for raw, escaped in _SEPARATORS:
         data = data.replace(raw, escaped)
     return data
+
+
+def _harmless(body: bytes | bytearray, max_depth: int) -> bool:
+    """Whether a body can be read at once: it holds too few brackets and digits for anything to be wrong with them.
+
+    Counts what stands in strings too, so it may say no without a reason; ``_screen`` looks closer then.
+    """
+    return (
+        len(body) <= _BLOCK
+        and body.count(b"{") + body.count(b"[") <= max_depth
+        and _LONG_RUN not in body.translate(_DIGITS_TO_ZERO)
+    )
 
 
 def _screen(body: bytes | bytearray, max_depth: int) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from antigravity2api.errors import Fault, Kind, Retry
@@ -184,7 +184,7 @@ def _names(text: str, key: str) -> bool:
 def _dropped(call: Call, key: str) -> Call:
     config = call.request.get("generationConfig") or {}
     call = _configured(call, _less(config, key), f"{key}:default dropped")
-    return replace(call, defaulted=call.defaulted - {key})
+    return call._replace(defaulted=call.defaulted - {key})
 
 
 def _without_thinking(call: Call) -> Repair | None:
@@ -226,7 +226,7 @@ def _simpler_schema(call: Call, state: RepairState) -> Repair | None:
     state.done.add(target)
     state.target = target
     note = f"schema:{target.value}"
-    return Repair(replace(_with(call, note), schema_target=target.value), note, ("target", target))
+    return Repair(_with(call, note)._replace(schema_target=target.value), note, ("target", target))
 
 
 def _has_schema(request: GenerateContentRequest) -> bool:
@@ -291,7 +291,7 @@ def apply_learned(call: Call, learned: Learned, upstream: str) -> Call:
     """The call without what the upstream is known to refuse for this model: our own defaults and schema forms only."""
     for lesson in learned.lessons(upstream, call.model):
         if lesson[0] == "target":
-            call = replace(call, schema_target=lesson[1].value)
+            call = call._replace(schema_target=lesson[1].value)
         elif lesson[1] in call.defaulted:
             call = _dropped(call, lesson[1])
     return call

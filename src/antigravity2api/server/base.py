@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 Headers = list[tuple[bytes, bytes]]
@@ -61,8 +60,7 @@ class Handler(Protocol):
     async def __call__(self, head: Head, body: bytes | bytearray, responder: Responder) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """The answer to a head whose body shall not be read."""
 
     status: int
@@ -70,8 +68,7 @@ class Refusal:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(NamedTuple):
     """A head that may go on: who handles it, and how large a body it may have (0: none is expected, one is ignored)."""
 
     handler: Handler

@@ -13,7 +13,7 @@ from typing import Any
 
 from antigravity2api import __version__
 from antigravity2api.errors import Fault, Kind, Retry
-from antigravity2api.gemini.call import Call, Credential
+from antigravity2api.gemini.call import Call, Credential, conversation
 from antigravity2api.gemini.jsontext import dumps
 from antigravity2api.gemini.models import ModelTable, check_name
 from antigravity2api.gemini.schema import Target
@@ -56,6 +56,8 @@ _CONFIG = frozenset(
         "topP",
     }
 )
+_DRAWING_FIELDS = frozenset({"contents", "generationConfig", "systemInstruction"})
+_DRAWING_CONFIG = frozenset({"imageConfig", "responseModalities", "seed", "temperature", "topK", "topP"})
 _CLAUDE = ("claude-",)
 _CHUNK_KEYS = ("candidates", "promptFeedback", "usageMetadata")
 
@@ -218,7 +220,7 @@ def _validated(config: dict[str, Any]) -> dict[str, Any]:
 
 def _drawing(call: Call, notes: list[str]) -> dict[str, Any]:
     """The inner request for image models: no tools, no thinking, no session; a system text joins the first message."""
-    request = only(call.request, ("contents", "generationConfig", "systemInstruction"), notes)
+    request = only(call.request, _DRAWING_FIELDS, notes)
     contents: list[Any] = list(request.get("contents") or ())
     system = request.pop("systemInstruction", None)
     if system and system.get("parts"):
@@ -230,10 +232,10 @@ def _drawing(call: Call, notes: list[str]) -> dict[str, Any]:
     request["contents"] = contents
     given: Mapping[str, Any] = request.get("generationConfig") or {}
     given = {key: value for key, value in given.items() if key not in call.defaulted}
-    config = only(given, ("temperature", "topP", "topK", "seed", "responseModalities", "imageConfig"), notes)
+    config = only(given, _DRAWING_CONFIG, notes)
     config.setdefault("responseModalities", ["TEXT", "IMAGE"])
     if "imageConfig" in config:
-        config["imageConfig"] = only(config["imageConfig"], ("aspectRatio",), notes)
+        config["imageConfig"] = only(config["imageConfig"], {"aspectRatio"}, notes)
         if not config["imageConfig"]:
             del config["imageConfig"]
     request["generationConfig"] = config
@@ -250,8 +252,9 @@ def session_id(call: Call) -> str:
             for part in content.get("parts", ())
             if part.get("text")
         ),
-        call.session or call.affinity or "",
+        "",
     )
+    text = text or call.affinity or conversation(call.request)
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
     return f"-{int.from_bytes(digest[:8], 'big') & 0x7FFF_FFFF_FFFF_FFFF}"
 

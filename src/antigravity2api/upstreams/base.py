@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from antigravity2api.errors import Fault
 from antigravity2api.gemini.call import Call, Credential
@@ -12,8 +11,7 @@ from antigravity2api.gemini.schema import Target
 from antigravity2api.gemini.types import Chunk
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """Where an upstream lives, from configuration alone; nothing of a request can change it."""
 
     host: str
@@ -23,16 +21,18 @@ class Address:
     """Path in front of every target, without a slash at its end (reverse proxies)."""
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(NamedTuple):
     """One HTTP/1.1 request, ready to send. ``headers`` without Host, Content-Length and Connection."""
 
     method: str
     target: str
-    headers: tuple[tuple[str, str], ...] = field(repr=False)
-    body: bytes = field(repr=False)
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
     notes: tuple[str, ...] = ()
     """What the upstream's form made us change or drop, for ``x-antigravity2api-applied``."""
+
+    def __repr__(self) -> str:
+        return f"HttpRequest({self.method} {self.target})"  # headers hold secrets, the body holds prompts
 
 
 class Upstream(Protocol):

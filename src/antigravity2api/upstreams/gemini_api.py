@@ -51,6 +51,7 @@ _VERTEX_CONFIG = frozenset({"audioTimestamp", "modelConfig", "modelSelectionConf
 _VERTEX_IMAGE = frozenset({"imageOutputOptions", "personGeneration", "prominentPeople"})
 _VERTEX_TOOLS = frozenset({"enterpriseWebSearch", "exaAiSearch", "parallelAiSearch", "retrieval"})
 _VERTEX_SEARCH = frozenset({"blockingConfidence", "excludeDomains"})
+_MOST_HEADERS = 256
 _VERSION = re.compile(r"v\d[a-z0-9]{0,15}").fullmatch
 
 
@@ -77,6 +78,7 @@ class GeminiApi:
         self._agent = honest_agent(user_agent)
         self._hosts = private_hosts(address)
         self._used = UsedSecrets()
+        self._headers: dict[tuple[str, bool], tuple[tuple[str, str], ...]] = {}
 
     def lists(self, model: str) -> bool:
         """Whether the model table has the model as one of the Gemini API's."""
@@ -91,18 +93,20 @@ class GeminiApi:
         self._used.add(credential.secret)
         notes: list[str] = []
         request = _fitted(call, chosen_target(call, target, self.schema_form), notes)
-        return HttpRequest(
-            "POST",
-            f"/{self._version}/{path}:{method}",
-            (
-                ("Content-Type", "application/json"),
-                ("Accept", "text/event-stream" if call.stream else "application/json"),
-                ("User-Agent", self._agent),
-                ("x-goog-api-key", header_secret(credential)),
-            ),
-            dumps(request),
-            distinct(notes),
+        headers = self._headers.get((credential.secret, call.stream)) or self._new_headers(credential, call.stream)
+        return HttpRequest("POST", f"/{self._version}/{path}:{method}", headers, dumps(request), distinct(notes))
+
+    def _new_headers(self, credential: Credential, stream: bool) -> tuple[tuple[str, str], ...]:
+        """The headers for one credential, the same object for all its requests."""
+        if len(self._headers) >= _MOST_HEADERS:
+            self._headers.clear()
+        headers = self._headers[credential.secret, stream] = (
+            ("Content-Type", "application/json"),
+            ("Accept", "text/event-stream" if stream else "application/json"),
+            ("User-Agent", self._agent),
+            ("x-goog-api-key", header_secret(credential)),
         )
+        return headers
 
     def unwrap(self, event: Any) -> Chunk:
         """An event as it is, once it is known to be no error. Raises ``Fault``."""
@@ -129,9 +133,12 @@ def _fitted(call: Call, target: Target, notes: list[str]) -> dict[str, Any]:
     request = only(call.request, _FIELDS, notes)
     config = request.get("generationConfig")
     if config:
-        config = without(compiled_config(config, target, notes), _VERTEX_CONFIG, notes)
-        if config.get("imageConfig"):
-            config["imageConfig"] = without(config["imageConfig"], _VERTEX_IMAGE, notes)
+        config = compiled_config(config, target, notes)
+        if not _VERTEX_CONFIG.isdisjoint(config):
+            config = without(config, _VERTEX_CONFIG, notes)
+        image = config.get("imageConfig")
+        if image and not _VERTEX_IMAGE.isdisjoint(image):
+            config = {**config, "imageConfig": without(image, _VERTEX_IMAGE, notes)}
         request["generationConfig"] = config
     tools = request.get("tools")
     if tools:
@@ -139,10 +146,11 @@ def _fitted(call: Call, target: Target, notes: list[str]) -> dict[str, Any]:
         if not request["tools"]:
             del request["tools"]
             request.pop("toolConfig", None)
-    calling = request.get("toolConfig", {}).get("functionCallingConfig")
-    if calling and "streamFunctionCallArguments" in calling:
+    choice = request.get("toolConfig")
+    calling = choice.get("functionCallingConfig") if choice else None
+    if choice and calling and "streamFunctionCallArguments" in calling:
         calling = without(calling, ("streamFunctionCallArguments",), notes)
-        request["toolConfig"] = {**request["toolConfig"], "functionCallingConfig": calling}
+        request["toolConfig"] = {**choice, "functionCallingConfig": calling}
     if request.get("safetySettings"):
         request["safetySettings"] = [without(setting, ("method",), notes) for setting in request["safetySettings"]]
     return request

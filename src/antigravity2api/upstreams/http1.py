@@ -24,6 +24,26 @@ MAX_DECODED = 64 << 20
 _SMALL_BODY = 64 << 10
 _PIECE = 256 << 10
 _DECODED_PIECE = 1 << 20
+_USUAL_NAMES = {
+    name: name.decode("ascii").lower()
+    for name in (
+        b"Alt-Svc",
+        b"Cache-Control",
+        b"Content-Encoding",
+        b"Content-Length",
+        b"Content-Type",
+        b"Date",
+        b"Retry-After",
+        b"Server",
+        b"Server-Timing",
+        b"Transfer-Encoding",
+        b"Vary",
+        b"X-Content-Type-Options",
+        b"X-Frame-Options",
+        b"X-XSS-Protection",
+    )
+}
+"""Header names as servers usually spell them, and as they are known here."""
 
 
 class Holder(Protocol):
@@ -51,6 +71,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_blocked",
         "_body",
+        "_body_end",
         "_complete",
         "_decoder",
         "_extra",
@@ -63,6 +84,7 @@ class Connection(asyncio.Protocol):
         "_keep_alive",
         "_offset",
         "_parser",
+        "_paused",
         "_received",
         "_rest",
         "_status",
@@ -70,6 +92,7 @@ class Connection(asyncio.Protocol):
         "_transport",
         "closed",
         "idle_since",
+        "on_body",
         "served",
     )
 
@@ -79,15 +102,19 @@ class Connection(asyncio.Protocol):
         self._rest: memoryview | None = None
         self._offset = 0
         self._blocked = False
+        self._paused = False
         self._body: list[bytes] = []
+        self.on_body = self._body.append
+        """For the parser: a piece of the body costs no call of ours."""
         self.closed = False
         self.served = 0
         """How many answers it has carried."""
         self.idle_since = 0.0
+        # One parser for all answers of the connection: it begins anew by itself after each that may have a successor.
+        self._parser = httptools.HttpResponseParser(self)
         self._reset()
 
     def _reset(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
         self._status = 0
         self._headers: dict[str, str] = {}
         self._head_size = 0
@@ -99,6 +126,8 @@ class Connection(asyncio.Protocol):
         self._told = False
         self._complete = False
         self._extra = False
+        self._body_end = 0
+        """With ``_extra``: how much of what the parser gave is still this answer's body."""
         self._received = False
         self._body.clear()
 
@@ -132,12 +161,14 @@ class Connection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Stop reading."""
-        if self.usable and self._transport is not None and self._transport.is_reading():
+        if not self._paused and self.usable and self._transport is not None:
+            self._paused = True
             self._transport.pause_reading()
 
     def resume(self) -> None:
         """Read again."""
-        if self.usable and self._transport is not None and not self._transport.is_reading():
+        if self._paused and self.usable and self._transport is not None:
+            self._paused = False
             self._transport.resume_reading()
 
     def abort(self) -> None:
@@ -162,22 +193,26 @@ class Connection(asyncio.Protocol):
         if holder is None:  # bytes that nobody asked for
             self.abort()
             return
-        self._received = True
         failed = False
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             failed = True
-        if not self._told and not self._tell_head(holder, len(data), failed=failed):
-            return
-        if self._body:
+        if not self._told:
+            self._received = True
+            if not self._tell_head(holder, len(data), failed=failed):
+                return
+        body = self._body
+        if self._extra:
+            del body[self._body_end :]
+        if body:
             self._fruitless = 0
-            piece = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-            self._body.clear()
-            if self._decoder is not None:
-                self._decode(holder, self._decoder, piece)
-            else:
+            piece = body[0] if len(body) == 1 else b"".join(body)
+            body.clear()
+            if self._decoder is None:
                 holder.sink.on_data(piece)
+            else:
+                self._decode(holder, self._decoder, piece)
             if self._holder is not holder:  # the sink has had enough
                 return
         elif not self._complete and self._fruitless_read(len(data)):
@@ -207,14 +242,15 @@ class Connection(asyncio.Protocol):
     # -- what the parser tells -----------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        if self._complete:
+        if self._complete and not self._extra:
             self._extra = True
+            self._body_end = len(self._body)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._status:  # trailers carry nothing for us
             return
         self._head_size += len(name) + len(value) + 4
-        key = name.decode("latin-1").lower()
+        key = _USUAL_NAMES.get(name) or name.decode("latin-1").lower()
         text = value.decode("latin-1").strip()
         known = self._headers.get(key)
         self._headers[key] = text if known is None else f"{known}, {text}"
@@ -234,10 +270,6 @@ class Connection(asyncio.Protocol):
         if not marked and status not in (204, 304):
             self._framing = Framing.UNTIL_CLOSE
 
-    def on_body(self, data: bytes) -> None:
-        if not self._extra:
-            self._body.append(data)
-
     def on_message_complete(self) -> None:
         if self._interim:
             self._interim = False
@@ -255,8 +287,9 @@ class Connection(asyncio.Protocol):
             if failed:
                 self._fail(_bad("The upstream did not answer in HTTP."))
             return False
-        encoding = self._headers.get("content-encoding", "").lower()
-        if encoding not in ("", "identity"):
+        encoding = self._headers.get("content-encoding")
+        if encoding and encoding.lower() != "identity":
+            encoding = encoding.lower()
             if encoding not in Decoder.KNOWN:
                 self._fail(_bad("The upstream's answer is compressed in a way that was not asked for."))
                 return False
@@ -284,12 +317,17 @@ class Connection(asyncio.Protocol):
         if self._decoder is not None and not self._decoder.whole:
             self._fail(_bad("The upstream's compressed answer is incomplete."))
             return
-        transport = self._transport
-        sent = self._rest is None and transport is not None and not transport.get_write_buffer_size()
-        reusable = sent and self.usable and not self._extra and self._framing is Framing.MARKED and self._keep_alive
+        reusable = (
+            self._keep_alive
+            and self._framing is Framing.MARKED
+            and not self._extra
+            and self._rest is None
+            and self.usable
+            and self._transport is not None
+            and not self._transport.get_write_buffer_size()
+        )
         self._holder = None
         self._rest = None
-        self._body.clear()
         self.served += 1
         if not reusable:
             self.abort()

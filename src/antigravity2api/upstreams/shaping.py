@@ -6,7 +6,7 @@ A call's request is shared between attempts: everything here returns new objects
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,12 +30,16 @@ def chosen_target(call: Call, target: Target | None, default: Target) -> Target:
 
 def without(value: Mapping[str, Any], unwanted: Collection[str], notes: list[str]) -> dict[str, Any]:
     """A copy without some keys; each one that was there is noted."""
+    if value.keys().isdisjoint(unwanted):
+        return dict(value)
     notes += [key for key in value if key in unwanted]
     return {key: item for key, item in value.items() if key not in unwanted}
 
 
-def only(value: Mapping[str, Any], wanted: Collection[str], notes: list[str]) -> dict[str, Any]:
+def only(value: Mapping[str, Any], wanted: Set[str], notes: list[str]) -> dict[str, Any]:
     """A copy with some keys only; each other one is noted."""
+    if value.keys() <= wanted:
+        return dict(value)
     notes += [key for key in value if key not in wanted]
     return {key: item for key, item in value.items() if key in wanted}
 
@@ -97,7 +101,7 @@ def _tell(compiled: Compiled, notes: list[str]) -> None:
 
 def distinct(notes: list[str]) -> tuple[str, ...]:
     """Each note once, in order."""
-    return tuple(dict.fromkeys(notes))
+    return tuple(dict.fromkeys(notes)) if notes else ()
 
 
 def header_secret(credential: Credential) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ipaddress
+import re
 import socket
 import ssl
 from collections import deque
@@ -26,6 +27,10 @@ MAX_IDLE = 128
 IDLE_LIMIT = 50.0
 """Seconds; shorter than the minute after which most servers and load balancers close."""
 _PROXY_HEAD = 16 << 10
+_MOST_HEADS = 64
+_TARGET = re.compile(r"[!-~]+").fullmatch
+_LINE_ENDS = frozenset("\r\n\0")
+_NO_HEAD = "The request to the upstream holds a character that HTTP does not allow."
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,8 @@ class HttpTransport:
         self._tls: ssl.SSLContext | None = None
         self._idle: dict[Address, deque[Connection]] = {}
         self._idle_count = 0
+        self._heads: dict[tuple[Address, str, tuple[tuple[str, str], ...]], tuple[bytes, bytes]] = {}
+        """Heads of late without target and length, by all that goes into them."""
         self._exchanges: set[_HttpExchange] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
@@ -92,7 +99,7 @@ class HttpTransport:
             self._loop.call_soon(exchange.failed, fault)
             return exchange
         try:
-            exchange.head = self._head(address, request)
+            exchange.head = self._head_of(address, request)
         except ValueError as error:
             self._loop.call_soon(exchange.failed, Fault(Kind.INTERNAL, str(error)))
             return exchange
@@ -167,24 +174,37 @@ class HttpTransport:
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
-    def _head(self, address: Address, request: HttpRequest) -> bytes:
+    def _head_of(self, address: Address, request: HttpRequest) -> bytes:
         """The request's head. Raises ``ValueError`` for what would not be one head."""
+        if _TARGET(request.target) is None:
+            raise ValueError(_NO_HEAD)
+        key = (address, request.method, request.headers)
+        parts = self._heads.get(key)
+        if parts is None:
+            if len(self._heads) >= _MOST_HEADS:
+                self._heads.clear()
+            parts = self._heads[key] = self._head_around(address, request)
+        before, after = parts
+        if request.body or request.method not in ("GET", "DELETE"):
+            return b"%b%b%bContent-Length: %d\r\n\r\n" % (before, request.target.encode(), after, len(request.body))
+        return b"%b%b%b\r\n" % (before, request.target.encode(), after)
+
+    def _head_around(self, address: Address, request: HttpRequest) -> tuple[bytes, bytes]:
+        """What a head holds before its target and behind it; requests with the same headers share it."""
         authority = _authority(address.host, address.port, 443 if address.tls else 80)
-        target = f"{address.prefix}{request.target}"
+        before = f"{request.method} {address.prefix}"
         lines = [f"Host: {authority}", "Accept-Encoding: identity"]
         if self._proxy is not None and not address.tls:
-            target = f"http://{authority}{target}"
+            before = f"{request.method} http://{authority}{address.prefix}"
             if self._proxy.authorization:
                 lines.append(f"Proxy-Authorization: {self._proxy.authorization}")
-        if request.body or request.method not in ("GET", "DELETE"):
-            lines.append(f"Content-Length: {len(request.body)}")
         lines += [f"{name}: {value}" for name, value in request.headers]
-        text = "\r\n".join([f"{request.method} {target} HTTP/1.1", *lines, "", ""])
-        ends = len(lines) + 2
-        one_head = text.count("\r") == ends and text.count("\n") == ends
-        if not one_head or not text.isascii() or "\0" in text or " " in target:
-            raise ValueError("The request to the upstream holds a character that HTTP does not allow.")
-        return text.encode("ascii")
+        for text in (before, *lines):
+            if not text.isascii() or not _LINE_ENDS.isdisjoint(text):
+                raise ValueError(_NO_HEAD)
+        if before.count(" ") != 1:
+            raise ValueError(_NO_HEAD)
+        return before.encode("ascii"), "\r\n".join([" HTTP/1.1", *lines, ""]).encode("ascii")
 
     # -- dialling ------------------------------------------------------------------------------------------------------
 

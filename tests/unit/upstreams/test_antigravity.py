@@ -106,7 +106,7 @@ def test_a_conversation_keeps_its_session():
     other = {"contents": [{"role": "user", "parts": [{"text": "Else"}]}]}
     assert session_id(call(HELLO)) == session_id(call(longer)) != session_id(call(other))
     image = {"contents": [{"role": "user", "parts": [{"inlineData": {"mimeType": "image/png", "data": ""}}]}]}
-    assert session_id(call(image, session="a")) != session_id(call(image, session="b"))
+    assert session_id(call(image, affinity="a")) != session_id(call(image, affinity="b"))
 
 
 @pytest.mark.parametrize("project", [None, "", "  ", "a\nb"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from antigravity2api.dialects.base import Origin, Toolbox
 from antigravity2api.dialects.chat import fields
@@ -50,8 +50,7 @@ class _Turn:
     calls: list[_Asked] = field(default_factory=list)
 
 
-@dataclass(slots=True, kw_only=True)
-class History:
+class History(NamedTuple):
     """The messages in Gemini's terms."""
 
     system: list[Part]
@@ -66,6 +65,39 @@ def read_messages(
     for index, message in enumerate(messages):
         walk.read(message, f"messages[{index}]")
     return walk.finish()
+
+
+def read_plain(messages: list[Any], profile: ModelProfile) -> History | None:
+    """The usual messages in one look: text alone, the system's first, then the user's to begin and to end with.
+
+    None for whatever else there is, right or wrong; ``read_messages`` makes the same of what is read here.
+    """
+    system: list[Part] = []
+    contents: list[Content] = []
+    last = None
+    for message in messages:
+        if type(message) is not dict or len(message) != 2:
+            return None
+        role, text = message.get("role"), message.get("content")
+        if type(text) is not str or not text:
+            return None
+        if role == "assistant":
+            if "![" in text:  # a picture of an earlier answer, perhaps
+                return None
+            role = "model"
+        elif role != "user":
+            if last is not None or role not in ("system", "developer"):
+                return None
+            system.append({"text": text})
+            continue
+        if role == last:
+            contents[-1]["parts"].append({"text": text})
+        else:
+            contents.append({"role": role, "parts": [{"text": text}]})
+            last = role
+    if last != "user" or contents[0]["role"] != "user" or (system and not profile.system):
+        return None
+    return History(system, contents)
 
 
 class _Waiting:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ import orjson
 
 from antigravity2api.dialects.base import Origin, Toolbox
 from antigravity2api.dialects.chat import fields
-from antigravity2api.dialects.chat.messages import History, read_messages
+from antigravity2api.dialects.chat.messages import History, read_messages, read_plain
 from antigravity2api.dialects.chat.notes import ChatNotes
 from antigravity2api.dialects.chat.params import Generation, read_generation
 from antigravity2api.dialects.chat.tools import Names, ToolPlan, read_tools
@@ -20,7 +19,7 @@ from antigravity2api.errors import invalid
 from antigravity2api.gemini.call import Call
 from antigravity2api.gemini.jsontext import loads_client
 from antigravity2api.gemini.models import ModelProfile
-from antigravity2api.gemini.types import GenerateContentRequest, Part
+from antigravity2api.gemini.types import GenerateContentRequest
 
 _LONGEST_AFFINITY = 256
 _LONGEST_KEY = 64 * 1024
@@ -84,9 +83,12 @@ def parse_chat(body: bytes | bytearray, origin: Origin, box: Toolbox, plans: Pla
         raise fields.missing("messages")
     if not messages:
         raise invalid("Invalid 'messages': empty array. Expected at least one message.", "messages", "empty_array")
-    applied = list(plan.applied)
-    names = tools.names.copy()
-    history = read_messages(messages, plan.profile, origin, box, names, applied)
+    names, applied = tools.names, plan.applied
+    history = read_plain(messages, plan.profile)
+    if history is None:
+        names, notes = names.copy(), list(applied)
+        history = read_messages(messages, plan.profile, origin, box, names, notes)
+        applied = tuple(notes)
     return Call(
         dialect="chat",
         operation="chat",
@@ -97,10 +99,9 @@ def parse_chat(body: bytes | bytearray, origin: Origin, box: Toolbox, plans: Pla
         stream=plan.stream,
         options=_notes(made, tools, names, origin, include_usage=plan.include_usage),
         defaulted=plan.defaulted,
-        applied=tuple(applied),
+        applied=applied,
         copies=made.copies,
         affinity=affinity,
-        session=_session(history),
     )
 
 
@@ -214,13 +215,3 @@ def _quiet(made: Generation, tools: ToolPlan) -> bool:
     return not (
         made.instruction or made.hide_reasoning or made.audio or made.echoed_tier or tools.legacy or tools.single
     )
-
-
-def _session(history: History) -> str:
-    """A name that every turn of one conversation shares: its system text and its first user text."""
-    texts = [*_texts(history.system), next(_texts(history.contents[0]["parts"]), "")]
-    return hashlib.blake2b("\0".join(texts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-
-
-def _texts(parts: Iterable[Part]) -> Iterator[str]:
-    return (part["text"] for part in parts if "text" in part)

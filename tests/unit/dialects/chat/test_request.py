@@ -10,6 +10,7 @@ import pytest
 from antigravity2api.dialects.base import StoredImage
 from antigravity2api.dialects.chat.request import Plans, parse_chat
 from antigravity2api.errors import Fault, Kind
+from antigravity2api.gemini.call import conversation
 from fakes.chat_box import ask, assistant, call, function, make_box, origin, parse, result, user
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}
@@ -88,13 +89,13 @@ def test_an_endless_user_name_is_shortened() -> None:
     assert len(parse(ask(user="u" * 10_000)).affinity or "") == 32
 
 
-def test_a_session_is_the_same_for_every_turn_of_a_conversation() -> None:
+def test_a_conversation_has_the_same_name_for_every_turn_of_a_conversation() -> None:
     system = {"role": "system", "content": "S"}
     first = parse(ask(system, user("hello")))
     second = parse(ask(system, user("hello"), assistant("hi"), user("more")))
     other = parse(ask(system, user("hello!")))
-    assert first.session == second.session != other.session
-    assert int(first.session or "", 16)
+    assert conversation(first.request) == conversation(second.request) != conversation(other.request)
+    assert int(conversation(first.request), 16)
 
 
 def test_parsing_is_pure() -> None:
