@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SUFFIXES = {".py", ".toml", ".typed"}
+SUFFIXES = {".py", ".sql", ".toml", ".typed"}
 
 
 def tree() -> set[str]:

@@ -220,9 +220,7 @@ class Settings:
     )
     aliases: Mapping[str, str] = _knob(ALIASES, {}, "Your own model names.")
 
-    database_url: str = _knob(
-        DATABASE, "", "The database.", shown="sqlite:///DATA_DIR/antigravity2api.db", secret=True, later=True
-    )
+    database_url: str = _knob(DATABASE, "", "The database.", shown="sqlite:///DATA_DIR/antigravity2api.db", secret=True)
     redis_url: str | None = _knob(REDIS, None, "Shared limits and locks across nodes.", secret=True, later=True)
     secret_key: str | None = _knob(KEY, None, "Encrypts credentials at rest.", secret=True, later=True)
     open_secret_files: bool = _knob(SWITCH, False, "Start although a secret file can be read by others.")
@@ -512,6 +510,9 @@ def check(settings: Settings) -> tuple[list[str], list[str]]:
             warnings.append(f"{text}; choose a random one before others can reach this machine.")
         else:
             refusals.append(f"{text}: choose a random one, or listen on 127.0.0.1.")
+    if settings.database_url.startswith("postgres"):
+        where = settings.origins.get("database_url", "database_url")
+        refusals.append(f"database_url ({where}): PostgreSQL comes in a later release; use sqlite:///PATH.")
     if not local:
         warnings.append(
             f"{settings.host} is served without TLS: put a TLS proxy in front, or keys and prompts can be read."

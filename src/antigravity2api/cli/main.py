@@ -19,6 +19,7 @@ COMMANDS = {
     "sandbox": "start the embedded upstream alone",
     "models": "list the models that the table knows",
     "config": "write, check or show the configuration",
+    "db": "upgrade the database or make a backup of it",
     "healthcheck": "ask a running gateway whether it is ready",
     "version": "print the version",
 }

@@ -72,13 +72,16 @@ class MemorySignatures:
         """Bytes held, estimated."""
         return self._bytes
 
-    def put(self, key: str, signed: Signed) -> None:
-        """Remember ``signed`` under ``key``; one that is larger than the whole store is not kept."""
+    def put(self, key: str, signed: Signed, *, age: float = 0.0) -> None:
+        """Remember ``signed`` under ``key``; one that is larger than the whole store is not kept.
+
+        ``age`` is how many seconds of its life are over already.
+        """
         self._forget(key)
         cost = _cost(key, signed)
         if cost > self._max_bytes:
             return
-        self._held[key] = (signed, self._clock() + self._ttl)
+        self._held[key] = (signed, self._clock() + self._ttl - age)
         self._bytes += cost
         while len(self._held) > self._max_entries or self._bytes > self._max_bytes:
             self._forget(next(iter(self._held)))

@@ -14,7 +14,7 @@ from antigravity2api.dialects.chat import ChatDialect
 from antigravity2api.gateway import Gateway, Route, Timing
 from antigravity2api.gemini.call import Credential
 from antigravity2api.gemini.models import ModelTable
-from antigravity2api.gemini.signature import MemorySignatures
+from antigravity2api.gemini.signature import SignatureStore
 from antigravity2api.pool import Pool
 from antigravity2api.remote import RemoteImages
 from antigravity2api.server.app import App
@@ -22,7 +22,10 @@ from antigravity2api.server.auth import Keys
 from antigravity2api.server.listen import PortInUse, Server, bind, run_loop, run_workers
 from antigravity2api.server.service import Limits
 from antigravity2api.settings import Settings
+from antigravity2api.store.database import DatabaseRefused, at_start, database_path
 from antigravity2api.store.images import DiskImages
+from antigravity2api.store.live import LiveDatabase
+from antigravity2api.store.signatures import DurableSignatures
 from antigravity2api.telemetry import Log
 from antigravity2api.upstreams.antigravity import Antigravity
 from antigravity2api.upstreams.base import Upstream
@@ -36,6 +39,13 @@ SANDBOX_KEY = "sandbox"
 
 def run(settings: Settings, *, sandbox: bool, announce: Announce) -> int:
     """Serve until told to stop; the exit code. ``announce`` gets the addresses once they are bound."""
+    try:
+        # Before any worker is there: one process makes or upgrades the file.
+        warnings = at_start(database_path(settings.database_url))
+    except DatabaseRefused as refused:
+        sys.stderr.write(f"error: {refused}\n")
+        return 2
+    sys.stderr.writelines(f"warning: {warning}\n" for warning in warnings)
     try:
         sockets = bind(settings.host, settings.port)
     except PortInUse as taken:
@@ -63,10 +73,13 @@ async def _serve(settings: Settings, sockets: Sequence[socket.socket], *, sandbo
 
         emulator = Sandbox()
         await emulator.start()
+    live = LiveDatabase(database_path(settings.database_url), lambda *about: _tell(log, *about))
     transport = HttpTransport(connect_timeout=settings.timeout_connect, proxy=None if sandbox else settings.proxy)
     try:
         models = ModelTable.load(settings.aliases)
-        app = build(settings, models, transport, log, sandbox_url=emulator.base_url if emulator else None)
+        # What the sandbox signs is kept apart: a real upstream would refuse it.
+        signatures = DurableSignatures(live, realm="sandbox" if sandbox else "")
+        app = build(settings, models, transport, log, signatures, sandbox_url=emulator.base_url if emulator else None)
 
         def report(message: str, error: BaseException | None) -> None:
             log.event("error", message, error=type(error).__name__ if error else None)
@@ -78,7 +91,12 @@ async def _serve(settings: Settings, sockets: Sequence[socket.socket], *, sandbo
         await transport.close()
         if emulator is not None:
             await emulator.stop()
+        live.close()
         log.close()
+
+
+def _tell(log: Log, level: str, event: str, reason: str) -> None:
+    log.event(level, event, reason=reason)
 
 
 def _settle_memory() -> None:
@@ -89,11 +107,17 @@ def _settle_memory() -> None:
 
 
 def build(
-    settings: Settings, models: ModelTable, transport: HttpTransport, log: Log, *, sandbox_url: str | None = None
+    settings: Settings,
+    models: ModelTable,
+    transport: HttpTransport,
+    log: Log,
+    signatures: SignatureStore,
+    *,
+    sandbox_url: str | None = None,
 ) -> App:
     """The application for these settings; within a running loop."""
     images = DiskImages(settings.data_dir / "images", ttl=settings.images_ttl, max_bytes=settings.images_max_bytes)
-    box = Toolbox(models, MemorySignatures(), images, _chat_settings(settings))
+    box = Toolbox(models, signatures, images, _chat_settings(settings))
     gateway = Gateway(
         _routes(settings, models, sandbox_url),
         transport,
