@@ -18,6 +18,7 @@ import orjson
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _FIELD_LIMIT = 1024
 _QUEUE_LIMIT = 20_000
+_LAST_WORDS = 2.0
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -52,9 +53,11 @@ class Log:
         """Write what is queued and end the thread."""
         self._stop = True
         self._wake.set()
-        if self._thread is not None:
-            self._thread.join(timeout=2)
-            self._thread = None
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.join(timeout=_LAST_WORDS)
+            if thread.is_alive():  # nobody reads the pipe: the process must end all the same
+                return
         self._flush()
 
     def request(self, fields: dict[str, Any]) -> None:

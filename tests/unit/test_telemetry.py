@@ -67,3 +67,20 @@ def test_ordinary_text_is_kept(text: str) -> None:
 
 def test_long_text_is_cut() -> None:
     assert len(clean("x" * 5000)) == 1025
+
+
+def test_a_pipe_that_nobody_reads_does_not_keep_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("antigravity2api.telemetry._LAST_WORDS", 0.2)
+    reading, writing = os.pipe()
+    log = Log(fd=writing)
+    log.start()
+    thread = log._thread
+    assert thread is not None
+    for _ in range(2000):
+        log.request({"event": "request", "padding": "x" * 200})
+    log.close()
+    assert thread.is_alive()
+    os.close(reading)
+    thread.join(10)
+    assert not thread.is_alive() and log.lost
+    os.close(writing)
