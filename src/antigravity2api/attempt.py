@@ -22,9 +22,12 @@ _ERROR_BODY_LIMIT = 1 << 20
 class Consumer(Protocol):
     """Where an attempt's chunks go: an encoder (streamed) or a fold (whole)."""
 
-    def feed(self, chunk: Chunk) -> bytes: ...
+    @property
+    def feed(self) -> Callable[[Chunk], bytes | None]:
+        """Takes one chunk; gives what can be sent to the client."""
 
-    def finish(self) -> bytes: ...
+    def finish(self) -> bytes:
+        """The end of the chunks; gives what is still to be sent."""
 
 
 class Attempt:
@@ -32,36 +35,52 @@ class Attempt:
 
     __slots__ = (
         "_clock",
-        "_consumer",
         "_deliver",
         "_error_body",
+        "_feed",
+        "_finish",
         "_headers",
+        "_over",
+        "_read",
         "_reader",
         "_status",
+        "_unwrap",
         "_upstream",
         "done",
         "events",
         "exchange",
+        "first_at",
         "since",
     )
 
     def __init__(
-        self, upstream: Upstream, consumer: Consumer, deliver: Callable[[bytes], None], loop: asyncio.AbstractEventLoop
+        self,
+        upstream: Upstream,
+        consumer: Consumer,
+        deliver: Callable[[bytes, float], None],
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._upstream = upstream
-        self._consumer = consumer
         self._deliver = deliver
         self._clock = loop.time
         self._reader = EventReader()
+        # What every event needs is looked up once.
+        self._read = self._reader.feed
+        self._unwrap = upstream.unwrap
+        self._feed = consumer.feed
+        self._finish = consumer.finish
         self._status = 0
         self._headers: Mapping[str, str] = {}
         self._error_body: bytearray | None = None
+        self._over = False
         self.done: asyncio.Future[Fault | None] = loop.create_future()
         self.exchange: Exchange | None = None
         self.events = 0
         """How many events arrived; the first one ends the wait for the first."""
         self.since = loop.time()
         """When the upstream last gave an event; the request's own time before that."""
+        self.first_at: float | None = None
+        """When it gave the first one."""
 
     def on_head(self, status: int, headers: Mapping[str, str]) -> None:
         self._status = status
@@ -70,37 +89,41 @@ class Attempt:
             self._error_body = bytearray()
 
     def on_data(self, data: bytes) -> None:
-        if self.done.done():
+        if self._over:
             return
         if self._error_body is not None:
             if len(self._error_body) < _ERROR_BODY_LIMIT:
                 self._error_body += data
             return
         try:
-            self._take(self._reader.feed(data))
+            events = self._read(data)
+            if events:
+                self._take(events)
         except Exception as error:  # noqa: BLE001 - nothing may escape into the socket's callback
             self.settle(_as_fault(error))
 
     def on_end(self) -> None:
-        if self.done.done():
+        if self._over:
             return
         try:
             if self._error_body is not None:
                 raise self._upstream.classify(self._status, self._headers, bytes(self._error_body))
-            self._take(self._reader.flush())
-            self._finish()
+            events = self._reader.flush()
+            if events:
+                self._take(events)
+            self._complete()
         except Exception as error:  # noqa: BLE001 - as above
             self.settle(_as_fault(error))
 
     def on_error(self, fault: Fault) -> None:
-        if self.done.done():
+        if self._over:
             return
         if self._error_body is not None:
             fault = self._upstream.classify(self._status, self._headers, bytes(self._error_body))
         elif fault.kind is Kind.TRUNCATED and self.events:
             # A break behind the last event costs nothing: the consumer knows whether the answer was complete.
             try:
-                self._finish()
+                self._complete()
             except Exception:  # noqa: BLE001 - the break is the better explanation
                 self.settle(fault)
             return
@@ -108,33 +131,53 @@ class Attempt:
 
     def settle(self, fault: Fault | None) -> None:
         """End the attempt; whatever still arrives is not read."""
-        if not self.done.done():
+        if self._over:
+            return
+        self._over = True
+        if not self.done.done():  # who waited for it may have been cancelled
             self.done.set_result(fault)
-            if fault is not None and self.exchange is not None:
-                self.exchange.close()
+        if fault is not None and self.exchange is not None:
+            self.exchange.close()
 
-    def _finish(self) -> None:
-        tail = self._consumer.finish()
+    def _complete(self) -> None:
+        tail = self._finish()
         if tail:
-            self._deliver(tail)
+            self._deliver(tail, self._clock())
         self.settle(None)
 
     def _take(self, events: list[bytes]) -> None:
-        if not events:
-            return
-        self.since = self._clock()
-        feed = self._consumer.feed
-        unwrap = self._upstream.unwrap
+        now = self.since = self._clock()
+        if self.first_at is None:
+            self.first_at = now
+        if len(events) == 1:
+            try:
+                chunk = loads_upstream(events[0])
+            except ValueError:
+                raise _unreadable() from None
+            piece = self._feed(self._unwrap(chunk))
+            self.events += 1
+            if piece:
+                self._deliver(piece, now)
+        else:
+            self._take_several(events, now)
+
+    def _take_several(self, events: list[bytes], now: float) -> None:
+        """The events of one read leave in one write."""
+        feed, unwrap = self._feed, self._unwrap
         pieces: list[bytes] = []
         try:
             for text in events:
-                piece = feed(unwrap(_decode(text)))
+                try:
+                    chunk = loads_upstream(text)
+                except ValueError:
+                    raise _unreadable() from None
+                piece = feed(unwrap(chunk))
                 self.events += 1
                 if piece:
                     pieces.append(piece)
         finally:  # what came before a broken event is the client's
             if pieces:
-                self._deliver(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+                self._deliver(b"".join(pieces), now)
 
 
 def _as_fault(error: Exception) -> Fault:
@@ -145,10 +188,5 @@ def _as_fault(error: Exception) -> Fault:
     return fault
 
 
-def _decode(text: bytes) -> object:
-    try:
-        return loads_upstream(text)
-    except ValueError:
-        raise Fault(
-            Kind.BAD_ANSWER, "The upstream sent an event that is not readable JSON.", retry=Retry.SAME
-        ) from None
+def _unreadable() -> Fault:
+    return Fault(Kind.BAD_ANSWER, "The upstream sent an event that is not readable JSON.", retry=Retry.SAME)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from antigravity2api.attempt import Attempt, Consumer
 from antigravity2api.dialects.base import Dialect, Encoder, Origin, Toolbox
 from antigravity2api.errors import Fault, Kind, Retry
-from antigravity2api.gemini.call import Call
+from antigravity2api.gemini.call import Call, Credential
 from antigravity2api.gemini.fold import Fold, merge_copies
 from antigravity2api.gemini.repair import Learned, RepairState, apply_learned, repair
 from antigravity2api.gemini.types import Chunk, Response
@@ -73,7 +73,7 @@ class Trace:
     stream: bool = False
     attempts: int = 0
     first_event: float | None = None
-    usage: Mapping[str, Any] = field(default_factory=dict)
+    usage: Mapping[str, Any] | None = None
     fault: Fault | None = None
     applied: tuple[str, ...] = ()
 
@@ -121,6 +121,8 @@ class Gateway:
 
     def routes_for(self, model: str) -> list[Route]:
         """Who serves a model, in order; an unknown name goes to the first upstream as it is."""
+        if len(self.routes) == 1:
+            return self.routes
         return [route for route in self.routes if route.upstream.lists(model)] or self.routes[:1]
 
     def may_retry(self, upstream: str) -> bool:
@@ -134,6 +136,27 @@ class Gateway:
 
 class _Run:
     """One request under way: its call, its timers, its response."""
+
+    __slots__ = (
+        "_body",
+        "_timer",
+        "answered",
+        "attempts",
+        "call",
+        "dialect",
+        "encoder",
+        "expired",
+        "gateway",
+        "last_write",
+        "loop",
+        "notes",
+        "origin",
+        "responder",
+        "routes",
+        "running",
+        "started_at",
+        "trace",
+    )
 
     def __init__(
         self,
@@ -163,7 +186,7 @@ class _Run:
         self.expired = False
         """Whether the time for the whole answer is over."""
         self.encoder: Encoder | None = None
-        self.running: set[Attempt] = set()
+        self.running: list[Attempt] = []
         self.started_at = self.loop.time()
         self.last_write = self.started_at
 
@@ -198,17 +221,16 @@ class _Run:
         else:
             self.encoder = self._new_encoder(self.routes[0])
             await self._all_branches()
-            self.deliver(self.encoder.finish())
+            self.deliver(self.encoder.finish(), self.loop.time())
         self.responder.end()
 
     async def _serve_whole(self) -> None:
         if self.call.copies == 1:
             branch = _Branch(self, 0)
             await branch.run()
-            responses = [branch.response]
+            response = branch.response()
         else:
-            responses = [branch.response for branch in await self._all_branches()]
-        response = merge_copies(responses) if len(responses) > 1 else responses[0]
+            response = merge_copies([branch.response() for branch in await self._all_branches()])
         self.trace.usage = response.get("usageMetadata") or {}
         body = self.dialect.render(self.call, response, self.origin, self.gateway.box, self.trace.upstream)
         self.responder.send(200, [(b"content-type", b"application/json"), *self._own_headers()], body)
@@ -247,35 +269,44 @@ class _Run:
 
     def new_consumer(self, branch: _Branch) -> Consumer:
         if not self.call.stream:
-            return _Folding(branch)
+            ends = self.routes[0].upstream.thoughts_may_end
+            branch.whole = _Whole(Fold(accept_empty=branch.accept_empty(), thoughts_may_end=ends))
+            return branch.whole
         if self.call.copies > 1:
             return _Copy(self, branch.index)
         self.encoder = self._new_encoder(self.routes[0])
         self.encoder.accept_empty = branch.accept_empty()
         return self.encoder
 
+    def end(self, attempt: Attempt) -> None:
+        """An attempt is over, well or not."""
+        self.running.remove(attempt)
+        exchange, attempt.exchange = attempt.exchange, None  # each knows the other: leave no cycle behind
+        if exchange is not None:
+            exchange.close()  # nothing, where the answer is complete
+        if attempt.first_at is not None and self.trace.first_event is None and not self.call.stream:
+            self.trace.first_event = attempt.first_at - self.started_at
+
     def _new_encoder(self, route: Route) -> Encoder:
         encoder = self.dialect.encoder(self.call, self.origin, self.gateway.box, route.upstream.name)
         encoder.thoughts_may_end = route.upstream.thoughts_may_end
         return encoder
 
-    def deliver(self, data: bytes) -> None:
+    def deliver(self, data: bytes, now: float) -> None:
         """Send answer bytes; the first ones carry the head."""
         if not self.answered:
             self.answered = True
-            self._note_first_event()
+            if self.trace.first_event is None:
+                self.trace.first_event = now - self.started_at
             if not self.responder.started:
                 self.responder.start(200, [*_STREAM_HEADERS, *self._own_headers()])
-        self.responder.write(data)
-        self.last_write = self.loop.time()
-        if self.responder.paused:
+        responder = self.responder
+        responder.write(data)
+        self.last_write = now
+        if responder.paused:
             for attempt in self.running:
                 if attempt.exchange is not None:
                     attempt.exchange.pause()
-
-    def _note_first_event(self) -> None:
-        if self.trace.first_event is None:
-            self.trace.first_event = self.loop.time() - self.started_at
 
     def _resume(self) -> None:
         now = self.loop.time()
@@ -303,10 +334,10 @@ class _Run:
         due = self.started_at + timing.total
         if now >= due:
             self.expired = True
-            for attempt in list(self.running):
+            for attempt in self.running.copy():
                 attempt.settle(_too_long())
             return
-        for attempt in list(self.running):
+        for attempt in self.running.copy():
             limit = timing.gap if attempt.events else timing.first_event
             if self.responder.paused:
                 continue
@@ -332,15 +363,18 @@ class _Run:
 class _Branch:
     """The attempts that make up one answer (one of ``copies``)."""
 
+    __slots__ = ("again", "attempts", "emptied", "index", "repairs", "repeated", "run_", "tried", "whole")
+
     def __init__(self, run: _Run, index: int) -> None:
         self.run_ = run
         self.index = index
-        self.response: Response = {}
-        self.tried: set[str] = set()
-        self.again: dict[Kind, int] = {}
-        self.repairs = RepairState(run.routes[0].upstream.schema_form)
-        self.emptied = False
+        self.whole: _Whole | None = None
+        """Where the answer is collected if it is not streamed."""
         self.attempts = 0
+        self.tried: list[str] = []
+        self.again: dict[Kind, int] = {}
+        self.repairs: RepairState | None = None
+        self.emptied = False
         self.repeated = False
 
     async def run(self) -> None:
@@ -356,6 +390,10 @@ class _Branch:
             if fault.kind in _PAUSED_KINDS:
                 await asyncio.sleep(random.uniform(0.05, 0.15) * 2**self.attempts)  # noqa: S311 - no secret
 
+    def response(self) -> Response:
+        """The whole answer, once ``run`` has ended well."""
+        return self.whole.response if self.whole is not None else {}
+
     def accept_empty(self) -> bool:
         """Whether an empty answer has to be taken as it is: it was tried again, or there is no other try."""
         return self.emptied or self.attempts >= self.run_.gateway.max_attempts
@@ -369,18 +407,9 @@ class _Branch:
         lease = route.pool.pick(run.call.model, self.tried) or route.pool.pick(run.call.model)
         if lease is None:
             return Fault(Kind.CREDENTIAL, f"The upstream {route.upstream.name} has no credential."), False
-        self.attempts += 1
-        run.attempts += 1
-        self.tried.add(lease.credential.id)
-        run.trace.upstream, run.trace.credential = route.upstream.name, lease.credential.id
         attempt: Attempt | None = None
         try:
-            request = route.upstream.prepare(run.call, lease.credential)
-            attempt = Attempt(route.upstream, run.new_consumer(self), run.deliver, run.loop)
-            run.running.add(attempt)
-            attempt.exchange = run.gateway.transport.open(route.upstream.address, request, attempt)
-            run.notes = request.notes
-            del request
+            attempt = self._begin(route, lease.credential)
             fault = await attempt.done
         except Fault as refused:
             fault = refused
@@ -389,12 +418,26 @@ class _Branch:
             raise
         finally:
             if attempt is not None:
-                run.running.discard(attempt)
-                if attempt.exchange is not None:
-                    attempt.exchange.close()  # nothing, where the answer is complete
+                run.end(attempt)
         lease.release(fault)
-        used = run.answered if run.call.copies == 1 else bool(attempt and attempt.events and run.call.stream)
-        return fault, used
+        if run.call.copies == 1:
+            return fault, run.answered
+        return fault, bool(attempt and attempt.events and run.call.stream)
+
+    def _begin(self, route: Route, credential: Credential) -> Attempt:
+        """Send the request. Raises ``Fault`` where the upstream has no words for it."""
+        run = self.run_
+        upstream = route.upstream
+        self.attempts += 1
+        run.attempts += 1
+        self.tried.append(credential.id)
+        run.trace.upstream, run.trace.credential = upstream.name, credential.id
+        request = upstream.prepare(run.call, credential)
+        attempt = Attempt(upstream, run.new_consumer(self), run.deliver, run.loop)
+        attempt.exchange = run.gateway.transport.open(upstream.address, request, attempt)
+        run.running.append(attempt)
+        run.notes = request.notes
+        return attempt
 
     def _may_go_on(self, fault: Fault) -> bool:
         """Whether, and with what change, another attempt is worth it."""
@@ -412,7 +455,7 @@ class _Branch:
         if fault.retry is Retry.OTHER_UPSTREAM:
             return self._next_upstream()
         if fault.retry is Retry.OTHER_CREDENTIAL:
-            if len(self.tried) < len(run.routes[0].pool):
+            if len(set(self.tried)) < len(run.routes[0].pool):
                 return True
             if fault.upstream_status == 401 and not self.repeated:
                 self.repeated = True  # a passing refusal stays unseen; there is nothing to refresh on an API key
@@ -433,6 +476,8 @@ class _Branch:
 
     def _mend(self, fault: Fault) -> bool:
         run = self.run_
+        if self.repairs is None:
+            self.repairs = RepairState(run.routes[0].upstream.schema_form)
         mended = repair(run.call, fault, self.repairs)
         if mended is None:
             return False
@@ -449,25 +494,18 @@ class _Branch:
         return fault
 
 
-class _Folding:
+class _Whole:
     """Collects a whole answer; the mapping to the dialect is made from the folded response."""
 
-    __slots__ = ("_branch", "_fold", "_run")
+    __slots__ = ("_fold", "feed", "response")
 
-    def __init__(self, branch: _Branch) -> None:
-        run = branch.run_
-        self._branch = branch
-        self._run = run
-        self._fold = Fold(accept_empty=branch.accept_empty(), thoughts_may_end=run.routes[0].upstream.thoughts_may_end)
-
-    def feed(self, chunk: Chunk) -> bytes:
-        if self._run.trace.first_event is None:
-            self._run.trace.first_event = self._run.loop.time() - self._run.started_at
-        self._fold.feed(chunk)
-        return b""
+    def __init__(self, fold: Fold) -> None:
+        self._fold = fold
+        self.feed = fold.feed
+        self.response: Response = {}
 
     def finish(self) -> bytes:
-        self._branch.response = self._fold.response()
+        self.response = self._fold.response()
         return b""
 
 

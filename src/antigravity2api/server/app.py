@@ -155,7 +155,9 @@ class App:
         entry = self._traces.get(head.request_id)
         trace = (entry[1] if entry else None) or Trace()
         try:
-            await self.gateway.serve(self.chat, body, origin, responder, trace)
+            work = self.gateway.serve(self.chat, body, origin, responder, trace)
+            del body  # a large one must not live as long as the answer
+            await work
         except Fault as fault:
             trace.fault = fault
             responder.send(*self.chat.error(fault))

@@ -93,10 +93,12 @@ class GeminiApi:
         self._used.add(credential.secret)
         notes: list[str] = []
         request = _fitted(call, chosen_target(call, target, self.schema_form), notes)
-        headers = self._headers.get((credential.secret, call.stream)) or self._new_headers(credential, call.stream)
+        headers = self._headers.get((credential.secret, call.stream)) or self._new_headers(
+            credential, stream=call.stream
+        )
         return HttpRequest("POST", f"/{self._version}/{path}:{method}", headers, dumps(request), distinct(notes))
 
-    def _new_headers(self, credential: Credential, stream: bool) -> tuple[tuple[str, str], ...]:
+    def _new_headers(self, credential: Credential, *, stream: bool) -> tuple[tuple[str, str], ...]:
         """The headers for one credential, the same object for all its requests."""
         if len(self._headers) >= _MOST_HEADERS:
             self._headers.clear()

@@ -6,7 +6,8 @@ A call's request is shared between attempts: everything here returns new objects
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,7 +37,7 @@ def without(value: Mapping[str, Any], unwanted: Collection[str], notes: list[str
     return {key: item for key, item in value.items() if key not in unwanted}
 
 
-def only(value: Mapping[str, Any], wanted: Set[str], notes: list[str]) -> dict[str, Any]:
+def only(value: Mapping[str, Any], wanted: AbstractSet[str], notes: list[str]) -> dict[str, Any]:
     """A copy with some keys only; each other one is noted."""
     if value.keys() <= wanted:
         return dict(value)
