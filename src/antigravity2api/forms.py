@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 UPSTREAMS = ("gemini", "vertex", "antigravity")
 
@@ -126,6 +126,19 @@ def _url(*schemes: str) -> Form:
     return Form("a URL such as https://host or http://host:port/path, without user, query or fragment", read)
 
 
+def _proxy(raw: str) -> str:
+    parts = urlsplit(raw)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not re.fullmatch(r"[!-\[\]-~]+", raw):
+        raise ValueError
+    if parts.path not in ("", "/") or "?" in raw or "#" in raw or parts.port == 0:
+        raise ValueError
+    # RFC 7617: no colon in the user's name, no control characters in either.
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if ":" in user or not (user + password).isprintable():
+        raise ValueError
+    return raw.rstrip("/")
+
+
 def _store_url(*schemes: str) -> Callable[[str], str]:
     def read(raw: str) -> str:
         parts = urlsplit(raw)
@@ -158,6 +171,20 @@ def matching(pattern: str, expected: str) -> Form:
     return Form(expected, read)
 
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://").match
+
+
+def without_secrets(raw: str) -> str:
+    """A text that may be a URL as it may be quoted: no user, no password, no query. Nothing is parsed: it is wrong."""
+    before, at, after = raw.rpartition("@")
+    scheme = _SCHEME(raw)
+    start = scheme[0] if scheme else ""
+    if at and re.search("[:/]", before):
+        raw = f"{start}***@{after}"
+    path, mark, _ = raw.partition("?")
+    return f"{path}?***" if mark and scheme else raw
+
+
 def _path(raw: str) -> Path:
     if "\0" in raw:
         raise ValueError
@@ -183,6 +210,7 @@ HOST = Form("an IP address or a host name", _host)
 KEYS = Form("one or more keys, comma separated, of printable ASCII without blanks", _keys)
 KEY = Form("printable ASCII without blanks", _key)
 WEB = _url("http", "https")
+PROXY = Form("http://host:port or http://user:password@host:port, special characters percent-encoded", _proxy)
 DATABASE = Form("sqlite:///path or postgresql://user@host/name", _store_url("sqlite", "postgresql", "postgres"))
 REDIS = Form("redis://host:port/number or rediss://…", _store_url("redis", "rediss"))
 PROJECT = matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", "a project id of letters, digits and `-`")

@@ -28,6 +28,7 @@ from antigravity2api.forms import (
     ORDER,
     PATH,
     PROJECT,
+    PROXY,
     REDIS,
     SECONDS,
     SIZE,
@@ -39,6 +40,7 @@ from antigravity2api.forms import (
     choice,
     integer,
     number,
+    without_secrets,
 )
 
 PREFIX = "ANTIGRAVITY2API_"
@@ -170,7 +172,7 @@ class Settings:
     oauth_token_url: str = _knob(
         WEB, "https://oauth2.googleapis.com/token", "Google's token endpoint.", env="GOOGLE_OAUTH_TOKEN_URL", later=True
     )
-    proxy: str | None = _knob(WEB, None, "HTTP proxy towards the upstreams.", ancestor="PROXY")
+    proxy: str | None = _knob(PROXY, None, "HTTP proxy towards the upstreams.", secret=True, ancestor="PROXY")
     user_agent: str = _knob(
         AGENT, f"antigravity2api/{__version__}", "How we name ourselves upstream.", shown="antigravity2api/VERSION"
     )
@@ -316,6 +318,8 @@ def _at(setting: Setting, source: _Source, name: str, problems: list[str]) -> tu
         raw = _secret_file(source.base, pointer, where, problems)
     else:
         where = f"--{name.replace('_', '-')}" if source.label == "flag" else f"{name} ({source.label})"
+    if raw and setting.convert and name == setting.ancestor:
+        raw = setting.convert(raw)
     return _read(setting, raw, where, source.base, problems) if raw else None
 
 
@@ -323,7 +327,7 @@ def _read(setting: Setting, raw: str, where: str, base: Path, problems: list[str
     try:
         value = setting.form.read(raw)
     except ValueError:
-        shown = "its value (not shown, it is a secret)" if setting.secret else repr(raw[:200])
+        shown = "its value (not shown, it is a secret)" if setting.secret else repr(without_secrets(raw)[:200])
         hint = (
             " Kubernetes made this name from a Service: set enableServiceLinks: false."
             if raw.startswith("tcp://")
@@ -340,10 +344,11 @@ def _ancestor(
     if setting.ancestor is None:
         return None
     for source in sources:
-        if raw := source.values.get(setting.ancestor, "").strip():
-            where = f"{setting.ancestor} ({source.label})"
-            notices.append(f"{where} is read as {setting.env}; set that name instead.")
-            return _read(setting, setting.convert(raw) if setting.convert else raw, where, source.base, problems)
+        for suffix in ("", "_FILE") if setting.secret else ("",):
+            if source.values.get(setting.ancestor + suffix, "").strip():
+                where = f"{setting.ancestor}{suffix} ({source.label})"
+                notices.append(f"{where} is read as {setting.env}{suffix}; set that name instead.")
+                return _at(setting, source, setting.ancestor, problems)
     return None
 
 
@@ -457,15 +462,16 @@ def _as_text(name: str, value: object) -> str | None:
 
 
 def _text(path: Path, where: str, problems: list[str]) -> str:
+    shown = without_secrets(str(path))  # somebody may have put the secret itself where its place belongs
     try:
         if path.stat().st_size > 2**20:
-            problems.append(f"{where}: {path} is larger than 1 MB.")
+            problems.append(f"{where}: {shown} is larger than 1 MB.")
             return ""
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        problems.append(f"{where}: cannot read {path}: {error.strerror}.")
+        problems.append(f"{where}: cannot read {shown}: {error.strerror}.")
     except UnicodeDecodeError:
-        problems.append(f"{where}: {path} is not UTF-8.")
+        problems.append(f"{where}: {shown} is not UTF-8.")
     return ""
 
 
@@ -473,7 +479,7 @@ def _secret_file(base: Path, pointer: str, where: str, problems: list[str]) -> s
     try:
         path = base / PATH.read(pointer)
     except ValueError:
-        problems.append(f"{where}: {pointer[:200]!r} is not a path.")
+        problems.append(f"{where}: {without_secrets(pointer)[:200]!r} is not a path.")
         return ""
     count = len(problems)
     text = _text(path, where, problems).strip()
@@ -517,6 +523,8 @@ def check(settings: Settings) -> tuple[list[str], list[str]]:
         warnings.append(
             f"{settings.host} is served without TLS: put a TLS proxy in front, or keys and prompts can be read."
         )
+    if settings.antigravity and (missing := _missing_for_antigravity(settings)):
+        warnings.append(f"the antigravity upstream is left out: set {' and '.join(missing)}.")
     for setting in SETTINGS:
         if setting.name.startswith("vertex_") and not settings.vertex:
             continue  # Google's own names stand in many environments for other programs
@@ -529,9 +537,18 @@ def configured_upstreams(settings: Settings) -> tuple[str, ...]:
     """The upstreams that have what they need, first choice first."""
     ready = {
         "gemini": bool(settings.gemini_api_key),
-        "antigravity": settings.antigravity and settings.antigravity_access_token is not None,
+        "antigravity": settings.antigravity and not _missing_for_antigravity(settings),
     }
     return tuple(name for name in settings.upstreams if ready.get(name))
+
+
+def _missing_for_antigravity(settings: Settings) -> list[str]:
+    """What has to be set too: a project is never made up."""
+    needed = {
+        "ANTIGRAVITY_ACCESS_TOKEN": settings.antigravity_access_token,
+        "ANTIGRAVITY_PROJECT": settings.antigravity_project,
+    }
+    return [name for name, value in needed.items() if value is None]
 
 
 def redacted(setting: Setting, value: Any) -> Any:
@@ -540,7 +557,7 @@ def redacted(setting: Setting, value: Any) -> Any:
         return str(value)
     if not setting.secret or not value:
         return value
-    if setting.form in (DATABASE, REDIS):
+    if setting.form in (DATABASE, PROXY, REDIS):
         return re.sub(r"//[^/]*@", "//***@", value)
     parts = value if isinstance(value, tuple) else (value,)
     return ", ".join(f"set ({len(part)} characters, sha256 {sha256(part.encode()).hexdigest()[:8]})" for part in parts)

@@ -139,6 +139,21 @@ def test_antigravity_repeats_the_terms(cli, served, monkeypatch):
     assert "No upstream" in done.err
 
 
+@pytest.mark.parametrize("missing", ["ANTIGRAVITY_ACCESS_TOKEN", "ANTIGRAVITY_PROJECT"])
+def test_antigravity_without_all_it_needs_counts_as_not_configured(cli, served, monkeypatch, missing):
+    monkeypatch.setenv("ANTIGRAVITY2API_ANTIGRAVITY", "on")
+    monkeypatch.setenv("ANTIGRAVITY_ACCESS_TOKEN", "hunter2")
+    monkeypatch.setenv("ANTIGRAVITY_PROJECT", "project-1")
+    assert "No upstream" not in cli("serve").err
+    monkeypatch.delenv(missing)
+    done = cli("serve")
+    assert f"warning: the antigravity upstream is left out: set {missing}." in done.err
+    assert "No upstream" in done.err
+    monkeypatch.setenv("GEMINI_API_KEY", "k")
+    assert missing in cli("serve").err
+    assert [settings.upstreams for settings, _ in served] == [("antigravity",), (), ("gemini",)]
+
+
 def test_flags_reach_the_server(cli, served, home):
     done = cli("serve", "--host", "localhost", "--port", "9000", "--data-dir", "d", "--workers", "2", "--sandbox")
     settings, sandbox = served[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from antigravity2api.settings import (
     load,
     redacted,
 )
+from antigravity2api.upstreams.transport import Proxy
 
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 CONTRACT = """
@@ -212,8 +214,6 @@ def test_switches_off(read, word):
         ("ANTIGRAVITY2API_ALIASES", "a/b=x", "alias=model"),
         ("GOOGLE_GEMINI_BASE_URL", "generativelanguage.googleapis.com", "a URL"),
         ("GOOGLE_GEMINI_BASE_URL", "ftp://host", "a URL"),
-        ("GOOGLE_GEMINI_BASE_URL", "https://user:pass@host", "without user"),
-        ("GOOGLE_GEMINI_BASE_URL", "https://host/?key=1", "without user, query"),
         ("GOOGLE_GEMINI_BASE_URL", "https://host:99999", "a URL"),
         ("GOOGLE_GEMINI_BASE_URL", "https://ho st", "a URL"),
         ("GOOGLE_CLOUD_PROJECT", "a/../b", "a project id"),
@@ -241,6 +241,9 @@ def test_a_wrong_value_names_variable_value_and_form(read, name, raw, hint):
         ("ANTIGRAVITY2API_DATABASE_URL", "mysql://u:hunter2@h/d"),
         ("ANTIGRAVITY2API_REDIS_URL", "http://u:hunter2@h"),
         ("ANTIGRAVITY2API_SECRET_KEY", "hunter2 hunter2"),
+        ("ANTIGRAVITY2API_PROXY", "socks5://user:hunter2@host:1080"),
+        ("PROXY", "http://user:hunter2@host:3128/path"),
+        ("PROXY", "user:hunter2@host:3128"),
     ],
 )
 def test_a_wrong_secret_is_named_but_not_shown(read, name, raw):
@@ -248,6 +251,91 @@ def test_a_wrong_secret_is_named_but_not_shown(read, name, raw):
     assert name in text
     assert raw not in text
     assert "hunter2" not in text
+
+
+@pytest.mark.parametrize("name", ["GOOGLE_GEMINI_BASE_URL", "ANTIGRAVITY2API_IMAGE_BASE_URL", "IMAGE_BASE_URL"])
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("https://user:hunter2@host", "'https://***@host'"),
+        ("https://user:hunt/er@hunter2@host/p", "'https://***@host/p'"),
+        ("http:/user:hunter2@host", "'***@host'"),
+        ("user:hunter2@host:3128", "'***@host:3128'"),
+        ("https://host/?key=hunter2", "'https://host/?***'"),
+        ("https://" + "u" * 190 + ":hunter2@host", "'https://***@host'"),
+    ],
+)
+def test_a_wrong_value_is_shown_without_the_password_in_it(read, name, raw, shown):
+    text = problems(read, **{name: raw})
+    assert shown in text
+    assert "hunter2" not in text
+    assert "without user" in text
+
+
+def test_a_wrong_place_of_a_secret_is_shown_without_the_password_in_it(read):
+    text = problems(read, ANTIGRAVITY2API_PROXY_FILE="http://user:hunter2@host:3128")
+    assert "ANTIGRAVITY2API_PROXY_FILE" in text
+    assert "hunter2" not in text
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "http://host:3128",
+        "http://host",
+        "http://user:pw@host:3128",
+        "https://user:p%40ss%2Fword@proxy.example:8443/",
+        "http://user@[::1]:3128",
+    ],
+)
+@pytest.mark.parametrize("name", ["ANTIGRAVITY2API_PROXY", "PROXY"])
+def test_a_proxy_may_have_a_user_and_shows_no_password(read, name, raw):
+    settings = read(**{name: raw})
+    assert settings.proxy == raw.rstrip("/")
+    assert Proxy.parse(settings.proxy).host in raw
+    assert raw.rpartition("@")[0] == "" or raw not in repr(settings)
+    shown = redacted(BY_NAME["proxy"], settings.proxy)
+    assert shown == re.sub("//.*@", "//***@", settings.proxy)
+    assert not any("does not use it yet" in text for text in check(settings)[1])
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "host:3128",
+        "ftp://host",
+        "http://",
+        "http://host:0",
+        "http://host:99999",
+        "http://host/path",
+        "http://host?x=1",
+        "http://a b:c@host",
+        "http://us%3Aer:pw@host",
+        "http://us%0D%0Aer:pw@host",
+        "http://pro\\xy",
+    ],
+)
+def test_a_wrong_proxy_is_refused_with_its_form(read, raw):
+    assert "http://user:password@host:port" in problems(read, ANTIGRAVITY2API_PROXY=raw)
+
+
+def test_a_proxy_may_stand_in_a_file(read, tmp_path):
+    (tmp_path / "proxy").write_text("http://user:hunter2@host:3128\n", encoding="utf-8")
+    for name in ("ANTIGRAVITY2API_PROXY_FILE", "PROXY_FILE"):
+        assert read(**{name: "proxy"}).proxy == "http://user:hunter2@host:3128"
+
+
+def test_the_ancestors_secrets_may_stand_in_files(read, tmp_path):
+    (tmp_path / "key").write_text("abcdefgh12345678\n", encoding="utf-8")
+    settings = read(API_KEY_FILE="key")
+    assert settings.api_key == ("abcdefgh12345678",)
+    assert settings.origins["api_key"] == "API_KEY_FILE (environment)"
+    (notice,) = settings.notices
+    assert notice == "API_KEY_FILE (environment) is read as ANTIGRAVITY2API_API_KEY_FILE; set that name instead."
+    assert "cannot read" in problems(read, API_KEY_FILE="nowhere")
+    assert "both set" in problems(read, API_KEY_FILE="key", API_KEY="x")
+    assert read(API_KEY_FILE="nowhere", ANTIGRAVITY2API_API_KEY="x" * 20).notices == ()
+    assert read(PORT_FILE="nowhere").port == 8045
 
 
 def test_a_wrong_value_that_is_hidden_by_another_is_a_mistake_all_the_same(read):
@@ -334,11 +422,11 @@ def test_aliases_that_load_are_names_that_the_model_table_takes(read):
     raw = "fast=models/gemini-2.5-flash, best = gemini-2.5-pro,own=tunedModels/x-1"
     table = ModelTable.load(read(ANTIGRAVITY2API_ALIASES=raw).aliases)
     assert table.resolve("own") == "tunedModels/x-1"
-    assert table.is_alias("best")
+    assert table.resolve("best") == "gemini-2.5-pro"
 
 
 def test_every_secret_may_come_from_a_file(read, tmp_path):
-    good = {"database_url": "postgresql://u:p@h/d", "redis_url": "redis://h:6379/0"}
+    good = {"database_url": "postgresql://u:p@h/d", "redis_url": "redis://h:6379/0", "proxy": "http://u:p@h"}
     for setting in (item for item in SETTINGS if item.secret):
         raw = good.get(setting.name, "value")
         (tmp_path / "secret").write_text(raw + "\n", encoding="utf-8")
@@ -481,6 +569,8 @@ def test_configured_upstreams_follow_the_order(read):
     antigravity = {"ANTIGRAVITY_ACCESS_TOKEN": "t", "ANTIGRAVITY_PROJECT": "p", "GEMINI_API_KEY": "k"}
     assert configured_upstreams(read(**antigravity)) == ("gemini",)
     antigravity["ANTIGRAVITY2API_ANTIGRAVITY"] = "on"
+    assert configured_upstreams(read(**{**antigravity, "ANTIGRAVITY_PROJECT": ""})) == ("gemini",)
+    assert configured_upstreams(read(**{**antigravity, "ANTIGRAVITY_ACCESS_TOKEN": ""})) == ("gemini",)
     assert configured_upstreams(read(ANTIGRAVITY2API_UPSTREAMS="antigravity,gemini", **antigravity)) == (
         "antigravity",
         "gemini",

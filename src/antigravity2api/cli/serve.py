@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Sequence
 
@@ -55,6 +56,8 @@ def run(arguments: list[str]) -> int:
     if not settings.api_key:
         settings = with_first_key(settings)
     _say_upstreams(settings, sandbox=parsed.sandbox)
+    if not parsed.sandbox:
+        settings = dataclasses.replace(settings, upstreams=configured_upstreams(settings))
     return _serve(settings, sandbox=parsed.sandbox, demo=parsed.demo)
 
 
@@ -64,8 +67,6 @@ def _say_upstreams(settings: Settings, *, sandbox: bool) -> None:
         return
     if settings.antigravity:
         say(TERMS)
-        if settings.antigravity_access_token is None:
-            say("warning: the antigravity upstream needs ANTIGRAVITY_ACCESS_TOKEN and ANTIGRAVITY_PROJECT.")
     if not configured_upstreams(settings):
         say(*NO_UPSTREAM)
 
