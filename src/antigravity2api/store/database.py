@@ -22,6 +22,8 @@ _MOST_ASIDE = 3
 """So many damaged files may lie beside the database; more would only fill a disk that is failing."""
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _COMPANIONS = ("-wal", "-shm")
+_LONGEST_WAIT = 5.0
+"""Seconds that a process waits for another one that makes, upgrades or replaces the file."""
 
 
 class DatabaseError(Exception):
@@ -138,6 +140,11 @@ def upgrade(path: Path, *, busy: float = 5.0) -> tuple[int, int]:
 
     Raises DatabaseRefused for a newer database, sqlite3.Error and OSError for what the machine refuses.
     """
+    with _alone(path):
+        return _upgrade(path, busy)
+
+
+def _upgrade(path: Path, busy: float) -> tuple[int, int]:
     _make_private(path)
     with closing(connect(path, busy=busy)) as connection:
         before = version_of(connection)
@@ -199,15 +206,18 @@ def prepare(path: Path, *, busy: float = 5.0, suspect: bool = False) -> Path | N
     With ``suspect`` the whole file is checked. This moves the whole file, which is right as long as all that is in it
     is a cache (``docs/decisions/0004-storage.md``). Raises as ``upgrade``.
     """
-    try:
+    with _alone(path):
+        aside = None
         if suspect and path.is_file() and not is_sound(path, busy=busy):
-            return _replace(path, busy)
-        upgrade(path, busy=busy)
-    except sqlite3.DatabaseError as error:
-        if not is_damage(error):
-            raise
-        return _replace(path, busy)
-    return None
+            aside = set_aside(path)
+        try:
+            _upgrade(path, busy)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            aside = set_aside(path)
+            _upgrade(path, busy)
+    return aside
 
 
 def at_start(path: Path) -> list[str]:
@@ -215,25 +225,17 @@ def at_start(path: Path) -> list[str]:
 
     A file or a machine in trouble is no reason not to serve: memory does until it is over.
     """
-    if not path.parent.is_dir():
-        raise DatabaseRefused(f"the database cannot be made: there is no directory {path.parent}.")
-    if path.is_dir():
-        raise DatabaseRefused(f"the database cannot be made: {path} is a directory.")
     try:
+        if not path.parent.is_dir():
+            raise DatabaseRefused(f"the database cannot be made: there is no directory {path.parent}.")
+        if path.is_dir():
+            raise DatabaseRefused(f"the database cannot be made: {path} is a directory.")
         aside = prepare(path, busy=0.25)
     except DatabaseRefused:
         raise
     except (sqlite3.Error, DatabaseError, OSError) as error:
         return [f"the database {path} cannot be used now ({error}); memory serves until it can."]
     return [] if aside is None else [f"the database was damaged: a new one was begun, the old one is now {aside}."]
-
-
-def _replace(path: Path, busy: float) -> Path | None:
-    with _alone(path):
-        # Another process may have replaced it while this one waited.
-        aside = None if is_sound(path, busy=busy) else set_aside(path)
-        upgrade(path, busy=busy)
-    return aside
 
 
 def set_aside(path: Path) -> Path:
@@ -257,15 +259,23 @@ def set_aside(path: Path) -> Path:
 
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """One process at a time; the lock ends with the process, however it ends."""
-    handle = os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+    """One process at a time, by a lock on the directory; it ends with the process, however that ends."""
     try:
-        try:
-            import fcntl  # noqa: PLC0415 - only Unix has it
-        except ImportError:
-            yield
-            return
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        import fcntl  # noqa: PLC0415 - only Unix has it
+    except ImportError:
+        yield
+        return
+    handle = os.open(path.parent, os.O_RDONLY)
+    try:
+        end = time.monotonic() + _LONGEST_WAIT
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise DatabaseError("another process is making the database ready.") from None
+                time.sleep(0.01)
         yield
     finally:
         os.close(handle)

@@ -20,9 +20,12 @@ from antigravity2api.store.writer import Chore, Report, Writer
 _PATIENCE = 0.005
 """Seconds that the event loop waits for a lock."""
 _SLOW = 0.05
-"""A write that took so long shows a disk that should not be waited for."""
+_SLOW_IN_A_ROW = 3
+"""So many writes that took so long show a disk that should not be waited for; one may be a busy processor."""
 _BREAK = 1.0
-"""Seconds without another try after a failure or a slow write."""
+"""Seconds without another try after a failure or slow writes."""
+_BREATH = 0.25
+"""The same after a lock."""
 _LOOK_AGAIN = 1.0
 """How often the file is looked at: another process may have replaced it."""
 _LARGEST = 256 << 10
@@ -43,6 +46,7 @@ class LiveDatabase:
         self._look_again = 0.0
         self._write_after = 0.0
         self._read_after = 0.0
+        self._slow = 0
 
     @property
     def waiting(self) -> int:
@@ -62,13 +66,14 @@ class LiveDatabase:
         try:
             self._connected(begun).execute(sql, parameters)
         except (sqlite3.Error, DatabaseError, OSError, ValueError) as error:
-            self._write_after = self._clock() + _BREAK
-            self._failed(error)
+            self._write_after = self._clock() + self._failed(error)
             self._writer.submit(sql, parameters)
             return
         self._writer.touched()
         ended = self._clock()
-        if ended - begun > _SLOW:
+        self._slow = self._slow + 1 if ended - begun > _SLOW else 0
+        if self._slow >= _SLOW_IN_A_ROW:
+            self._slow = 0
             self._write_after = ended + _BREAK
 
     def read(self, sql: str, parameters: Sequence[Any]) -> tuple[Any, ...] | None:
@@ -79,8 +84,7 @@ class LiveDatabase:
         try:
             found: tuple[Any, ...] | None = self._connected(now).execute(sql, parameters).fetchone()
         except (sqlite3.Error, DatabaseError, OSError, ValueError) as error:
-            self._read_after = self._clock() + _BREAK
-            self._failed(error)
+            self._read_after = self._clock() + self._failed(error)
             return None
         return found
 
@@ -101,14 +105,16 @@ class LiveDatabase:
             self._connection, self._file = connection, database.identity(self._path)
         return connection
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: Exception) -> float:
+        """Let the thread look into it; how long nothing is to be tried here."""
         if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
-            return
+            return _BREATH
         self._drop()
         if database.is_damage(error):
             self._writer.suspect()
         else:
             self._writer.touched()  # it finds out, says so, and makes a file that is missing
+        return _BREAK
 
     def _drop(self) -> None:
         connection, self._connection, self._file = self._connection, None, None

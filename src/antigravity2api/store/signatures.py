@@ -23,6 +23,7 @@ _ROW = 200
 _SLICE = 200
 """Rows removed in one transaction: the lock is held for a millisecond."""
 _PUT = "INSERT OR REPLACE INTO signatures (key, signature, family, upstream, created) VALUES (?, ?, ?, ?, ?)"
+_OLDEST = "SELECT id, created <= ?, length(signature) FROM signatures ORDER BY id LIMIT ?"
 _GET = "SELECT signature, family, upstream, created FROM signatures WHERE key = ?"
 
 
@@ -84,9 +85,8 @@ class DurableSignatures:
         size += rows * _ROW
         while True:
             gone = []
-            oldest = "SELECT id, created, length(signature) FROM signatures ORDER BY id LIMIT ?"
-            for identity, created, length in connection.execute(oldest, (_SLICE,)).fetchall():
-                if created <= horizon or rows > self._max_rows or size > self._max_bytes:
+            for identity, expired, length in connection.execute(_OLDEST, (horizon, _SLICE)).fetchall():
+                if expired or rows > self._max_rows or size > self._max_bytes:
                     gone.append((identity,))
                     rows -= 1
                     size -= length + _ROW

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from antigravity2api.store import database
-from antigravity2api.store.database import DatabaseError
 
 Report = Callable[[str, str, str], None]
 """Level, event, reason."""
@@ -27,7 +26,8 @@ Chore = Callable[[sqlite3.Connection], None]
 _TROUBLE = "the database cannot be used, memory serves until it can"
 _BACK = "the database can be used again"
 _REPLACED = "the database was damaged: a new one was begun, the old one was moved aside"
-_BATCH = 500
+_UNWRITTEN = "what waited for the database is not in it"
+_BATCH = 100
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 10.0
 _LAST_WORDS = 2.0
@@ -134,8 +134,8 @@ class Writer:
             self._stop.wait(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
             self._wake.set()
-        if self._queue:
-            self._turn()
+        if self._queue and not self._turn():
+            self._report("warning", _UNWRITTEN, f"{len(self._queue)} entries: {self._trouble}")
         self._drop()
 
     def _until_checkpoint(self) -> float | None:
@@ -148,7 +148,7 @@ class Writer:
             while self._queue:
                 self._write_batch()
             self._keep_house()
-        except (sqlite3.Error, DatabaseError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - a thread that ends would leave everything waiting for ever
             self._failed(error)
             return False
         if self._trouble is not None:
@@ -197,7 +197,7 @@ class Writer:
                     chore(connection)
                 self._next_chores = now + self._rest
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        except sqlite3.Error:
+        except BaseException:
             self._touched = True
             raise
 
@@ -206,9 +206,7 @@ class Writer:
             self._suspect = True
         if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
             self._drop()
-        if self._stop.is_set():
-            return
-        if self._trouble is None:
+        if self._trouble is None and not self._stop.is_set():
             self._report("warning", _TROUBLE, str(error))
         self._trouble = str(error)
 
