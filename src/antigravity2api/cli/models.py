@@ -15,13 +15,13 @@ def run(arguments: list[str]) -> int:
 
     from antigravity2api.gemini.models import ModelTable
 
-    columns = ("id", "kind", "input_limit", "output_limit", "surface", "alias_of")
+    columns = ("id", "kind", "input_limit", "output_limit", "surfaces", "alias_of")
     rows = [
         {
             "id": entry.id,
             "name": entry.display_name,
             "kind": entry.kind,
-            "surface": entry.surface,
+            "surfaces": entry.surfaces,
             "input_limit": entry.input_limit,
             "output_limit": entry.output_limit,
             "alias_of": entry.alias_of,
@@ -34,12 +34,16 @@ def run(arguments: list[str]) -> int:
         return 0
     print_table(
         ["MODEL", "KIND", "INPUT", "OUTPUT", "WHERE", "ALIAS OF"],
-        [[str(row[key] or "") for key in columns] for row in rows],
+        [[_cell(row[key]) for key in columns] for row in rows],
     )
     if faults:
         print()
         print_table(["SANDBOX MODEL", "WHAT IT DOES"], [[fault["id"], fault["about"]] for fault in faults])
     return 0
+
+
+def _cell(value: object) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else str(value or "")
 
 
 def _faults() -> list[dict[str, str]]:

@@ -89,9 +89,18 @@ class ModelEntry:
     id: str
     display_name: str
     profile: ModelProfile
-    surface: str = "gemini"
-    """Where the id exists: ``gemini`` or ``antigravity``."""
+    surfaces: tuple[str, ...] = ("gemini",)
+    """Where the id exists: ``gemini``, ``antigravity`` or both. An alias exists where its model does."""
     alias_of: str | None = None
+
+    @property
+    def surface(self) -> str:
+        """The first of its surfaces."""
+        return self.surfaces[0]
+
+    def on(self, surface: str) -> bool:
+        """Whether a surface knows the id."""
+        return surface in self.surfaces
 
     @property
     def kind(self) -> str:
@@ -143,10 +152,11 @@ def _version(text: str) -> tuple[int, int]:
 class ModelTable:
     """Aliases and profiles, loaded from ``models.toml`` (and an operator's own aliases)."""
 
-    __slots__ = ("_aliases", "_entries", "_globs", "_profiles", "_versions")
+    __slots__ = ("_aliases", "_entries", "_globs", "_ids_on", "_profiles", "_versions")
 
     def __init__(self, data: Mapping[str, Any], extra_aliases: Mapping[str, str]) -> None:
         self._aliases: dict[str, str] = {**data["aliases"], **_checked_aliases(extra_aliases)}
+        self._ids_on: Mapping[str, Mapping[str, str]] = data["ids_on"]
         self._profiles: dict[str, ModelProfile] = {}
         self._globs: list[tuple[tuple[str, ...], ModelProfile]] = []
         self._versions: list[tuple[tuple[int, int], ModelProfile]] = []
@@ -187,7 +197,7 @@ class ModelTable:
                 id=name,
                 display_name=row.get("name", name),
                 profile=profile,
-                surface=row.get("surface", "gemini"),
+                surfaces=tuple(row.get("surfaces", ("gemini",))),
             )
 
     def _offer(self, alias: str) -> None:
@@ -197,7 +207,7 @@ class ModelTable:
             id=alias,
             display_name=alias,
             profile=self.profile(target),
-            surface=entry.surface if entry else "gemini",
+            surfaces=entry.surfaces if entry else ("gemini",),
             alias_of=target,
         )
 
@@ -244,9 +254,16 @@ class ModelTable:
         """The offered model or alias of that very name."""
         return self._entries.get(name.removeprefix("models/"))
 
-    def is_alias(self, name: str) -> bool:
-        """Whether the name stands for another one."""
-        return name.removeprefix("models/") in self._aliases
+    def id_on(self, surface: str, model: str) -> str | None:
+        """The id by which a surface knows a (resolved) name: itself or its stand-in there; None for neither."""
+        entry = self._entries.get(model)
+        if entry is not None and entry.on(surface):
+            return model
+        return self.stand_ins(surface).get(model)
+
+    def stand_ins(self, surface: str) -> Mapping[str, str]:
+        """Names that a surface lacks, and the id to send there instead."""
+        return self._ids_on.get(surface, {})
 
     def knows(self, model: str) -> bool:
         """Whether the name is an alias or has a row of its own (a pattern does not count)."""

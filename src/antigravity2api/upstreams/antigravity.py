@@ -89,20 +89,20 @@ class Antigravity:
         self._used = UsedSecrets()
 
     def lists(self, model: str) -> bool:
-        """Whether the model table has the model as one of Antigravity's, by its row or as a family only it serves."""
+        """Whether the model table has an id for the model here, or knows it as of a family that only we have."""
         if self._models is None:
             return False
-        entry = self._models.entry(model)
-        if entry is not None:
-            return entry.surface == "antigravity"
-        return self._models.profile(model).family in ("claude", "gpt-oss")
+        if self._models.id_on(self.name, model) is not None:
+            return True
+        return self._models.entry(model) is None and self._models.profile(model).family in ("claude", "gpt-oss")
 
     def prepare(self, call: Call, credential: Credential, *, target: Target | None = None) -> HttpRequest:
         """The enveloped request for one attempt. Raises ``Fault``."""
+        notes: list[str] = []
+        call = self._by_its_id_here(call, notes)
         model = check_name(call.model)
         project = _project(credential)
         self._used.add(credential.secret, project)
-        notes: list[str] = []
         if call.request.get("cachedContent"):
             raise Fault(
                 Kind.INVALID_REQUEST,
@@ -133,6 +133,15 @@ class Antigravity:
             dumps(envelope),
             distinct(notes),
         )
+
+    def _by_its_id_here(self, call: Call, notes: list[str]) -> Call:
+        """The call for the id that the model has here; a model that only stands in for it is told by its name."""
+        models = self._models
+        model = models.stand_ins(self.name).get(call.model) if models is not None else None
+        if models is None or model is None:
+            return call
+        notes.append(f"model:{model}")
+        return call._replace(model=model, profile=models.profile(model))
 
     def unwrap(self, event: Any) -> Chunk:
         """The response inside an event; an event without one says nothing. Raises ``Fault``."""

@@ -23,6 +23,7 @@ from antigravity2api.gemini.models import (
 )
 
 TABLE = ModelTable.load()
+EVERYDAY = ("gemini-2.0-flash", "gemini-2.0-flash-lite", "gemini-1.5-flash", "gemini-1.5-pro", "gemini-3-pro-image")
 
 
 def profile(name: str) -> ModelProfile:
@@ -102,13 +103,12 @@ def test_an_unsafe_name_is_refused(name: Any) -> None:
 def test_an_operators_aliases_win_and_may_chain() -> None:
     table = ModelTable.load({"gpt-4o": "fast", "fast": "gemini-2.5-flash", "loop": "pool", "pool": "loop"})
     assert table.resolve("gpt-4o") == "gemini-2.5-flash"
-    assert table.is_alias("gpt-4o")
     assert table.knows("models/fast")
     assert table.resolve("loop") in {"loop", "pool"}
     offered = {entry.id: entry for entry in table.entries()}
     assert offered["gpt-4o"].alias_of == "gemini-2.5-flash"
     assert offered["gpt-4o"].output_limit == 65536
-    assert not TABLE.is_alias("gpt-4o")
+    assert TABLE.resolve("gpt-4o") == "gpt-4o"
 
 
 @pytest.mark.parametrize("aliases", [{"a/b": "gemini-2.5-pro"}, {"mine": "../x"}, {"": "gemini-2.5-pro"}])
@@ -138,12 +138,53 @@ def test_the_list_offers_models_and_the_spelled_out_aliases() -> None:
     assert entries["gemini-2.0-flash-exp"].kind == "chat"
     assert entries["gemini-4-neon"].display_name == "Gemini 4 Neon"
     assert entries["gemini-2.5-flash"].input_limit == 1_048_576
-    assert entries["claude-sonnet-4-6"].surface == "antigravity"
+    assert entries["claude-sonnet-4-6"].surfaces == ("antigravity",)
+    assert entries["gemini-2.0-flash-exp"].surfaces == ("gemini",)
     assert entries["gemini-embedding-001"].kind == "embedding"
     assert len(entries) == len(TABLE.entries())
     assert TABLE.entry("models/gemini-4-neon") is entries["gemini-4-neon"]
     assert TABLE.entry("nobody-knows") is None
     assert not TABLE.knows("gemini-9-x")
+
+
+def test_an_id_may_exist_on_several_surfaces() -> None:
+    both = [entry.id for entry in TABLE.entries() if entry.on("gemini") and entry.on("antigravity")]
+    assert both == ["gemini-3.1-flash-image", "gemini-3.1-flash-lite"]
+    for entry in TABLE.entries():
+        assert entry.surfaces
+        assert set(entry.surfaces) <= {"gemini", "antigravity"}
+        assert entry.surface == entry.surfaces[0]
+    table = ModelTable.load({"small": "gemini-3.1-flash-lite", "own": "tunedModels/x"})
+    small, own = table.entry("small"), table.entry("own")
+    assert small is not None
+    assert own is not None
+    assert small.surfaces == ("gemini", "antigravity")
+    assert own.surfaces == ("gemini",)
+
+
+def test_a_surface_has_its_own_ids_for_models_of_another() -> None:
+    for name in TABLE.stand_ins("antigravity"):
+        there = TABLE.id_on("antigravity", name)
+        assert there is not None
+        entry, elsewhere = TABLE.entry(there), TABLE.entry(name)
+        assert entry is not None, there
+        assert entry.on("antigravity")
+        assert elsewhere is not None, name
+        assert not elsewhere.on("antigravity")
+        assert entry.kind == elsewhere.kind
+        assert entry.profile.family == elsewhere.profile.family
+    assert TABLE.id_on("antigravity", "gemini-3.1-flash-lite") == "gemini-3.1-flash-lite"
+    assert TABLE.id_on("gemini", "gemini-3.8-flash") == "gemini-3.8-flash"
+    assert TABLE.id_on("antigravity", "gemini-embedding-001") is None
+    assert TABLE.id_on("gemini", "claude-sonnet-4-6") is None
+    assert TABLE.id_on("nowhere", "gemini-3.8-flash") is None
+    assert TABLE.id_on("antigravity", "nobody-knows") is None
+
+
+@pytest.mark.parametrize("name", ["gemini-2.0-flash-exp", "gemimi-3.0-pro-image", *EVERYDAY])
+def test_the_everyday_names_exist_on_every_surface(name: str) -> None:
+    for surface in ("gemini", "antigravity"):
+        assert TABLE.id_on(surface, TABLE.resolve(name))
 
 
 def test_rows_hold_together() -> None:

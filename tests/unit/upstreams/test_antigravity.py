@@ -5,17 +5,21 @@ from __future__ import annotations
 import copy
 import json
 import re
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from antigravity2api.errors import Fault, Kind, Retry
+from antigravity2api.gemini import models
 from antigravity2api.gemini.call import Call, Credential
 from antigravity2api.gemini.models import ModelTable
 from antigravity2api.upstreams.antigravity import Antigravity, session_id
 from antigravity2api.upstreams.shaping import address_of
 
 TABLE = ModelTable.load()
+DATA = tomllib.loads((Path(models.__file__).parent / "models.toml").read_text(encoding="utf-8"))
 TOKEN = Credential("antigravity-1", "ya29.token", "example-project-1")
 CLAUDE = "claude-opus-4-6-thinking"
 GEMINI = "gemini-3.7-flash-high"
@@ -422,8 +426,59 @@ def test_what_is_served_here():
     made = upstream()
     assert made.lists(CLAUDE)
     assert made.lists("claude-sonnet-9")
-    assert not made.lists("gemini-3.8-flash")
+    assert made.lists("gemini-3.1-flash-lite")
+    assert made.lists("gemini-3.1-flash-image")
+    assert made.lists("gemini-3.8-flash")
+    assert not made.lists("gemini-embedding-001")
+    assert not made.lists("gemini-2.5-pro")
+    assert not made.lists("nobody-knows")
     assert not Antigravity(made.address).lists(CLAUDE)
+
+
+@pytest.mark.parametrize(
+    ("name", "sent", "kind"),
+    [
+        ("gemini-2.0-flash-exp", "gemini-3.7-flash-high", "agent"),
+        ("gemimi-3.0-pro-image", "gemini-3.1-flash-image", "image_gen"),
+        ("gemini-2.0-flash-lite", "gemini-3.1-flash-lite", "agent"),
+        ("gemini-3.1-pro-preview", "gemini-pro-agent", "agent"),
+    ],
+)
+def test_a_model_of_another_surface_is_sent_by_the_id_it_has_here_and_told(name, sent, kind):
+    model = TABLE.resolve(name)
+    made = upstream().prepare(call(HELLO, model), TOKEN)
+    body = json.loads(made.body)
+    assert (body["model"], body["requestType"]) == (sent, kind)
+    assert f"model:{sent}" in made.notes
+    assert upstream().lists(model)
+
+
+@pytest.mark.parametrize("model", [GEMINI, CLAUDE, "gemini-3.1-flash-lite", "gemini-9-x", "gemini-2.5-pro"])
+def test_any_other_name_is_sent_as_it_is(model):
+    made = upstream().prepare(call(HELLO, model), TOKEN)
+    assert json.loads(made.body)["model"] == model
+    assert not any(note.startswith("model:") for note in made.notes)
+
+
+def test_without_a_table_the_name_is_sent_as_it_is():
+    made = Antigravity(address_of("https://host"), None).prepare(call(HELLO, "gemini-3.8-flash"), TOKEN)
+    assert json.loads(made.body)["model"] == "gemini-3.8-flash"
+
+
+def test_an_operators_table_may_give_other_ids_of_a_surface():
+    table = ModelTable({**DATA, "ids_on": {"antigravity": {"gemini-2.5-pro": "gemini-3.1-pro-low"}}}, {})
+    made = Antigravity(address_of("https://host"), table)
+    assert made.lists("gemini-2.5-pro")
+    assert not made.lists("gemini-3.8-flash")
+    assert json.loads(made.prepare(call(HELLO, "gemini-2.5-pro"), TOKEN).body)["model"] == "gemini-3.1-pro-low"
+
+
+def test_the_limits_of_the_model_that_is_sent_hold():
+    rows = [*DATA["model"], {"id": "small-here", "family": "gemini-3", "output_limit": 100, "levels": ["LOW"]}]
+    table = ModelTable({**DATA, "model": rows, "ids_on": {"antigravity": {"gemini-3.8-flash": "small-here"}}}, {})
+    request = {**HELLO, "generationConfig": {"maxOutputTokens": 5000}}
+    made = Antigravity(address_of("https://host"), table).prepare(call(request, "gemini-3.8-flash"), TOKEN)
+    assert json.loads(made.body)["request"]["generationConfig"]["maxOutputTokens"] == 100
 
 
 @pytest.mark.parametrize("agent", ["antigravity/2.9.0 linux/amd64", "GeminiCLI/1.0", "google-api-nodejs-client/9"])
