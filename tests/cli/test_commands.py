@@ -88,7 +88,43 @@ def test_healthcheck_finds_nobody(cli, unused_tcp_port):
 
 @pytest.mark.parametrize("port", ["x", "-1", "70000", "٨"])
 def test_sandbox_wants_a_port(cli, port):
-    assert cli("sandbox", "--port", port).code == 2
+    done = cli("sandbox", "--port", port)
+    assert done.code == 2
+    assert f"--port: {port!r} is not a whole number from 0 to 65535" in done.err
+
+
+@pytest.mark.parametrize("pace", ["x", "-1", "61", "nan"])
+def test_sandbox_wants_a_pace(cli, pace):
+    done = cli("sandbox", "--pace", pace)
+    assert done.code == 2
+    assert f"--pace: {pace!r} is not a number from 0 to 60" in done.err
+
+
+def test_sandbox_is_told_port_and_pace(cli, monkeypatch):
+    made = []
+
+    class Recorder:
+        def __init__(self, host, port, *, pace):
+            made.append((host, port, pace))
+
+        async def start(self):
+            raise OSError(98, "Address already in use")
+
+    monkeypatch.setattr("antigravity2api.sandbox.Sandbox", Recorder)
+    assert cli("sandbox").code == 2
+    assert cli("sandbox", "--port", "0", "--pace", "0.25").code == 2
+    assert made == [("127.0.0.1", 8046, 0.0), ("127.0.0.1", 0, 0.25)]
+
+
+def test_sandbox_help_tells_about_keys(cli):
+    assert "any key that is not empty" in " ".join(cli("sandbox", "--help").out.split())
+
+
+@pytest.mark.parametrize("seconds", ["x", "0", "-1", "nan"])
+def test_healthcheck_wants_seconds(cli, seconds):
+    done = cli("healthcheck", "--timeout", seconds)
+    assert done.code == 2
+    assert f"--timeout: {seconds!r} is not seconds" in done.err
 
 
 def test_sandbox_says_when_the_port_is_taken(cli, ready_server):

@@ -6,11 +6,12 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from antigravity2api.cli.main import COMMANDS, PROGRAM
+from antigravity2api.forms import Form
 from antigravity2api.settings import Settings, SettingsError, load
 
 FLAGS = {
@@ -36,6 +37,18 @@ def parser(command: str, *, flags: Iterable[str] = (), epilog: str | None = None
 
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
+
+
+def written(form: Form) -> Callable[[str], Any]:
+    """The type of a flag whose value is written in a form."""
+
+    def read(raw: str) -> Any:
+        try:
+            return form.read(raw.strip())
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{raw[:200]!r} is not {form.expected}") from None
+
+    return read
 
 
 def add_json(target: argparse.ArgumentParser) -> None:

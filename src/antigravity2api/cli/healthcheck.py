@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from http.client import HTTPConnection, HTTPException
 
-from antigravity2api.cli.common import parser, say, settings_from
+from antigravity2api.cli.common import parser, say, settings_from, written
+from antigravity2api.forms import SECONDS
 
 
 def run(arguments: list[str]) -> int:
     """Exit 0 when the gateway answers ready, else 1."""
     options = parser("healthcheck", flags=("host", "port", "config", "data_dir"))
-    options.add_argument("--timeout", type=float, default=3.0, metavar="S", help="seconds to wait (default 3)")
+    options.add_argument(
+        "--timeout", type=written(SECONDS), default=3.0, metavar="S", help="seconds to wait (default 3)"
+    )
     parsed = options.parse_args(arguments)
     settings = settings_from(parsed)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 -- is not bound here

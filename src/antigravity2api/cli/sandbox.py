@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from antigravity2api.cli.common import parser, refuse, say
+from antigravity2api.cli.common import parser, refuse, say, written
+from antigravity2api.forms import integer, number
 
 
 def run(arguments: list[str]) -> int:
     """Run the sandbox until Ctrl-C."""
-    options = parser("sandbox", epilog="It listens on 127.0.0.1 only, asks for no key, and makes everything up.")
-    options.add_argument("--port", type=_port, default=8046, metavar="P", help="port to listen on (default 8046)")
+    options = parser(
+        "sandbox", epilog="It listens on 127.0.0.1 only, takes any key that is not empty, and makes everything up."
+    )
+    options.add_argument(
+        "--port", type=written(integer(0, 65535)), default=8046, metavar="P", help="port to listen on (default 8046)"
+    )
+    options.add_argument(
+        "--pace",
+        type=written(number(0, 60)),
+        default=0.0,
+        metavar="SECONDS",
+        help="pause between the events of a stream (default 0)",
+    )
     parsed = options.parse_args(arguments)
 
     import asyncio
 
-    return asyncio.run(_serve(parsed.port))
+    return asyncio.run(_serve(parsed.port, parsed.pace))
 
 
-def _port(raw: str) -> int:
-    if not raw.isascii() or not raw.isdigit() or int(raw) > 65535:
-        raise ValueError
-    return int(raw)
-
-
-async def _serve(port: int) -> int:
+async def _serve(port: int, pace: float) -> int:
     import asyncio
     import signal
 
     from antigravity2api.sandbox import Sandbox
 
-    sandbox = Sandbox("127.0.0.1", port)
+    sandbox = Sandbox("127.0.0.1", port, pace=pace)
     try:
         await sandbox.start()
     except OSError as error:
