@@ -26,4 +26,4 @@ def test_bad_keys_are_listed() -> None:
 
 
 def test_refresh_tokens_are_listed() -> None:
-    assert table("refresh token") == list(REFRESH_FAULTS.items())
+    assert table("refresh token") == [(name, fault.about) for name, fault in REFRESH_FAULTS.items()]

@@ -265,11 +265,6 @@ class ModelTable:
         """Names that a surface lacks, and the id to send there instead."""
         return self._ids_on.get(surface, {})
 
-    def knows(self, model: str) -> bool:
-        """Whether the name is an alias or has a row of its own (a pattern does not count)."""
-        model = model.removeprefix("models/")
-        return model in self._aliases or model in self._profiles
-
 
 _FIELDS = frozenset(ModelProfile.__dataclass_fields__)
 

@@ -15,7 +15,7 @@ from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gemini.call import Call
 from antigravity2api.gemini.parts import current_turn, parts_of
 from antigravity2api.gemini.schema import Target
-from antigravity2api.gemini.signature import ESCAPE, is_escape
+from antigravity2api.gemini.signature import ESCAPE
 from antigravity2api.gemini.types import Content, GenerateContentRequest, Part
 
 Lesson = tuple[Literal["drop"], str] | tuple[Literal["target"], Target]
@@ -150,15 +150,6 @@ def _without_thoughts(call: Call, contents: list[Content]) -> Repair | None:
         return None
     call = _with(call, "thinking:off", contents=made)
     return Repair(_configured(call, _less(config, "thinkingConfig")), "thinking:off")
-
-
-def has_escapes(call: Call) -> bool:
-    """Whether an escape value stands in for a signature somewhere (a loss of quality worth counting)."""
-    return any(
-        is_escape(part.get("thoughtSignature"))
-        for content in call.request.get("contents") or []
-        for part in parts_of(content)
-    )
 
 
 # -- generationConfig --------------------------------------------------------------------------------------------

@@ -6,9 +6,10 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 
-Span = tuple[int, int]
-Shape = tuple[int, Callable[[float], tuple[float, float] | None]]
-"""A palette index and, for a height between 0 and 1, where the shape begins and ends (in the same unit)."""
+Span = tuple[float, float]
+"""Where a shape begins and ends at some height, in units of the picture's shorter side."""
+Shape = tuple[int, Callable[[float], Span | None]]
+"""A palette index and the span for a height between 0 and 1."""
 
 _SIDES = {"512": 512, "1K": 1024, "2K": 2048, "4K": 4096}
 
@@ -62,7 +63,7 @@ def _colours(seed: bytes) -> Sequence[bytes]:
 
 
 def _disc(colour: int, x: float, y: float, radius: float) -> Shape:
-    def span(at: float) -> tuple[float, float] | None:
+    def span(at: float) -> Span | None:
         rest = radius * radius - (at - y) ** 2
         return None if rest <= 0 else (x - rest**0.5, x + rest**0.5)
 
@@ -70,7 +71,7 @@ def _disc(colour: int, x: float, y: float, radius: float) -> Shape:
 
 
 def _triangle(colour: int, x: float, top: float, bottom: float, half: float) -> Shape:
-    def span(at: float) -> tuple[float, float] | None:
+    def span(at: float) -> Span | None:
         if not top <= at <= bottom:
             return None
         reach = half * (at - top) / (bottom - top)

@@ -131,11 +131,6 @@ class UpstreamError:
     """Request fields it finds fault with, in its own spelling."""
     links: list[str] = field(default_factory=list)
 
-    @property
-    def per_day(self) -> bool:
-        """Whether a daily quota is used up."""
-        return any("PerDay" in quota or "Daily" in quota for quota in self.quota_ids)
-
 
 def classify(
     status: int,

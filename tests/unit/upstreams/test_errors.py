@@ -345,4 +345,4 @@ def test_what_is_learned_beside_the_sentence():
     detail = {"@type": RPC + "Help", "links": [{"url": "https://a.example"}, {"description": "none"}, 3]}
     error = read_error(403, {}, google(403, "m", "PERMISSION_DENIED", detail, info("R", k="v")))
     assert (error.links, error.reason, error.metadata) == (["https://a.example"], "R", {"k": "v"})
-    assert read_error(429, {}, google(429, "m", "RESOURCE_EXHAUSTED", quota("XPerDay"))).per_day
+    assert read_error(429, {}, google(429, "m", "RESOURCE_EXHAUSTED", quota("XPerDay"))).quota_ids == ["XPerDay"]
