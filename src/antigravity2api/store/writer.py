@@ -30,6 +30,7 @@ _UNWRITTEN = "what waited for the database is not in it"
 _BATCH = 100
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 10.0
+_LONGEST_PAUSE_LOCKED = 1.0
 _LAST_WORDS = 2.0
 """Seconds that a shutdown waits for what is queued."""
 
@@ -68,6 +69,7 @@ class Writer:
         self._file: tuple[int, int] | None = None
         self._touched = False
         self._suspect = False
+        self._locked = False
         self._trouble: str | None = None
         self._next_checkpoint = 0.0
         self._next_chores = 0.0
@@ -132,7 +134,7 @@ class Writer:
                 pause = _FIRST_PAUSE
                 continue
             self._stop.wait(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            pause = min(2 * pause, _LONGEST_PAUSE_LOCKED if self._locked else _LONGEST_PAUSE)
             self._wake.set()
         if self._queue and not self._turn():
             self._report("warning", _UNWRITTEN, f"{len(self._queue)} entries: {self._trouble}")
@@ -204,7 +206,8 @@ class Writer:
     def _failed(self, error: Exception) -> None:
         if database.is_damage(error):
             self._suspect = True
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
+        self._locked = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+        if not self._locked:
             self._drop()
         if self._trouble is None and not self._stop.is_set():
             self._report("warning", _TROUBLE, str(error))
