@@ -39,6 +39,8 @@ class Log:
         self._floor = LEVELS[level]
         self._queue: deque[bytes] = deque(maxlen=_QUEUE_LIMIT)
         self._wake = threading.Event()
+        self._woken = False
+        """Whether the thread was told since it last looked; asking the event itself costs more."""
         self._stop = False
         self._thread: threading.Thread | None = None
         self._last: dict[str, float] = {}
@@ -84,7 +86,8 @@ class Log:
         if len(self._queue) == _QUEUE_LIMIT:
             self.lost += 1
         self._queue.append(orjson.dumps(line, default=str, option=orjson.OPT_APPEND_NEWLINE))
-        if not self._wake.is_set():
+        if not self._woken:
+            self._woken = True
             self._wake.set()
 
     def _run(self) -> None:
@@ -93,6 +96,7 @@ class Log:
             if not self._stop:
                 time.sleep(0.1)  # lines of a busy moment go out in one write
             self._wake.clear()
+            self._woken = False  # before looking: what is queued from here on wakes again
             self._flush()
 
     def _flush(self) -> None:
@@ -107,6 +111,9 @@ class Log:
             except OSError:  # a full disk or a closed pipe costs neither the answer nor the process
                 self.lost += len(lines)
                 return
+
+
+_MILLISECONDS = tuple(f".{number:03d}Z" for number in range(1000))
 
 
 class _Clock:
@@ -124,7 +131,7 @@ class _Clock:
         if second != self._second:
             self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
             self._second = second
-        return f"{self._text}.{int((now - second) * 1000):03d}Z"
+        return self._text + _MILLISECONDS[int((now - second) * 1000)]
 
 
 stamp = _Clock()

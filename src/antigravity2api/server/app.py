@@ -131,10 +131,10 @@ class App:
             "event": "request",
             "id": head.request_id,
             "method": head.method if head.method.isalpha() else "?",
-            "path": clean(head.path),
+            "path": head.path if head.path in self._routes else clean(head.path),
             "status": status,
             "outcome": outcome,
-            "ms": round(seconds * 1000, 2),
+            "ms": _milliseconds(seconds),
             "bytes": sent_bytes,
             "peer": head.peer,
         }
@@ -267,6 +267,10 @@ def _base_url(head: Head) -> str:
     return f"http://{host if _HOST.fullmatch(host) else head.local}"
 
 
+def _milliseconds(seconds: float) -> float:
+    return int(seconds * 100_000 + 0.5) / 100
+
+
 def _describe(line: dict[str, object], trace: Trace) -> None:
     line["model"] = clean(trace.model)
     line["stream"] = trace.stream
@@ -274,7 +278,7 @@ def _describe(line: dict[str, object], trace: Trace) -> None:
     line["credential"] = trace.credential
     line["attempts"] = trace.attempts
     if trace.first_event is not None:
-        line["first_ms"] = round(trace.first_event * 1000, 2)
+        line["first_ms"] = _milliseconds(trace.first_event)
     usage = trace.usage
     if usage:
         line["prompt_tokens"] = usage.get("promptTokenCount", 0)

@@ -8,6 +8,7 @@ way. No sockets and no clock live here.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -23,12 +24,14 @@ CHUNKED = -1
 """The body length of a chunked request."""
 
 _METHOD_LIMIT = 32
+_KEPT_LINES = 256
+_KEPT_LINE = 512
+"""How many lines of heads are remembered, and how long each may be."""
 _LINE_LIMIT = _METHOD_LIMIT + TARGET_LIMIT + len("  HTTP/1.1")
 _TCHAR = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 # Every group is possessive and its class excludes what follows it, so a hostile head costs one pass and no more.
 _LINE = re.compile(rf"({_TCHAR}++) ([\x21-\x7e]++) HTTP/([0-9])\.([0-9])")
 _FIELD = rf"{_TCHAR}++:[\t\x20-\x7e\x80-\xff]*+"
-_HEAD = re.compile(rf"({_TCHAR}++) ([\x21-\x7e]++) HTTP/1\.([01])\r\n(?:{_FIELD}\r\n)*+\r\n")
 _ONE_FIELD = re.compile(_FIELD)
 _NAME = re.compile(rf"{_TCHAR}++")
 _ILLEGAL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
@@ -62,14 +65,21 @@ class Request(NamedTuple):
 def parse_head(data: bytes, peer: str, local: str, request_id: str) -> Request:
     """The request whose head, up to and including its empty line, is ``data``. Raises ``HeadError``."""
     text = data.decode("latin-1")
-    match = _HEAD.fullmatch(text)
-    if match is None or len(text) > HEAD_LIMIT:
+    lines = text.split("\r\n")  # the last two are empty
+    first = _read_line(lines[0])
+    if first is None or len(text) > HEAD_LIMIT:
         raise _wrong_head(text)
-    method, target, minor = match.groups()
-    if len(target) > TARGET_LIMIT or len(method) > _METHOD_LIMIT:
-        raise _wrong_head(text)
-    start = match.end(3) + 2
-    headers = _headers(text[start:-4]) if len(text) > start + 2 else {}
+    method, target, minor = first
+    headers: dict[str, str] = {}
+    for line in lines[1:-2]:
+        field = _read_field(line) if len(line) <= _KEPT_LINE else _read_field.__wrapped__(line)
+        if field is None:
+            raise _wrong_head(text)
+        headers[field[0]] = field[1]
+    if len(lines) > FIELD_LIMIT + 3:
+        raise HeadError(431, f"The request has more than {FIELD_LIMIT} header fields.")
+    if len(headers) != len(lines) - 3:
+        headers = _joined(lines[1:-2])
     if target[0] == "/" and "%" not in target and "#" not in target:
         path, _, query = target.partition("?")
         authority = None
@@ -85,6 +95,24 @@ def parse_head(data: bytes, peer: str, local: str, request_id: str) -> Request:
     expects = "expect" in headers and not old and _expects(headers["expect"])
     version = "1.0" if old else "1.1"
     return Request(Head(method, target, path, query, version, headers, peer, local, request_id), length, keep, expects)
+
+
+@lru_cache(_KEPT_LINES)
+def _read_line(line: str) -> tuple[str, str, str] | None:
+    """Method, target and minor version of a request line; None for one that is refused."""
+    match = _LINE.fullmatch(line)
+    if match is None or _check_line(line) is not None:
+        return None
+    return match[1], match[2], match[4]
+
+
+@lru_cache(_KEPT_LINES)
+def _read_field(line: str) -> tuple[str, str] | None:
+    """Lower-case name and value of a header line; None for one that is refused. Clients repeat most of theirs."""
+    if _ONE_FIELD.fullmatch(line) is None:
+        return None
+    name, _, value = line.partition(":")
+    return name.lower(), value.strip(" \t")
 
 
 def check_partial(data: bytes | bytearray, start: int) -> None:
@@ -153,18 +181,6 @@ def _wrong_field(block: str) -> HeadError:
     return HeadError(400, "The request's header holds a control byte or a bare line end.")
 
 
-def _headers(block: str) -> dict[str, str]:
-    """The fields, known to match, by lower-case name."""
-    lines = block.split("\r\n")
-    if len(lines) > FIELD_LIMIT:
-        raise HeadError(431, f"The request has more than {FIELD_LIMIT} header fields.")
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        headers[name.lower()] = value.strip(" \t")
-    return headers if len(headers) == len(lines) else _joined(lines)
-
-
 def _joined(lines: list[str]) -> dict[str, str]:
     """The same, with repeated fields joined as RFC 9110 section 5.3 joins them."""
     headers: dict[str, str] = {}
@@ -213,13 +229,18 @@ def _check_host(headers: dict[str, str], authority: str | None, *, old: bool) ->
     if host is None:
         if not old:
             raise HeadError(400, "The request has no Host field.")
-    elif _HOST.fullmatch(host) is None:
+    elif not _is_host(host):
         raise HeadError(400, "The request's Host field is not a host.")
     if authority is None:
         return
-    if _HOST.fullmatch(authority) is None:
+    if not _is_host(authority):
         raise HeadError(400, "The request's target names no host.")
     headers["host"] = authority  # RFC 9112 section 3.2.2: the target's host replaces the field
+
+
+@lru_cache(_KEPT_LINES)
+def _is_host(host: str) -> bool:
+    return _HOST.fullmatch(host) is not None
 
 
 def _body_length(headers: dict[str, str], *, old: bool) -> int:

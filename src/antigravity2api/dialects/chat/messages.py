@@ -74,27 +74,29 @@ def read_plain(messages: list[Any], profile: ModelProfile) -> History | None:
     """
     system: list[Part] = []
     contents: list[Content] = []
-    last = None
-    for message in messages:
-        if type(message) is not dict or len(message) != 2:
-            return None
-        role, text = message.get("role"), message.get("content")
-        if type(text) is not str or not text:
-            return None
-        if role == "assistant":
-            if "![" in text:  # a picture of an earlier answer, perhaps
+    last: str | None = None
+    parts: list[Part] | None = None
+    try:
+        for message in messages:
+            role, text = message["role"], message["content"]
+            if len(message) != 2 or type(text) is not str or not text:
                 return None
-            role = "model"
-        elif role != "user":
-            if last is not None or role not in ("system", "developer"):
-                return None
-            system.append({"text": text})
-            continue
-        if role == last:
-            contents[-1]["parts"].append({"text": text})
-        else:
-            contents.append({"role": role, "parts": [{"text": text}]})
-            last = role
+            if role == "assistant":
+                if "![" in text:  # a picture of an earlier answer, perhaps
+                    return None
+            elif role != "user":
+                if last is not None or role not in ("system", "developer"):
+                    return None
+                system.append({"text": text})
+                continue
+            if role == last and parts is not None:
+                parts.append({"text": text})
+            else:
+                parts = [{"text": text}]
+                contents.append({"role": "user" if role == "user" else "model", "parts": parts})
+                last = role
+    except (KeyError, TypeError):  # no message, or one without text
+        return None
     if last != "user" or contents[0]["role"] != "user" or (system and not profile.system):
         return None
     return History(system, contents)

@@ -159,7 +159,8 @@ def _affinity(data: dict[str, Any]) -> str | None:
     """What the client says about which conversation or user this is."""
     found = None
     for key in ("safety_identifier", "user", "prompt_cache_key"):
-        found = fields.text(data, key) or found
+        if key in data:
+            found = fields.text(data, key) or found
     if found is not None and len(found) > _LONGEST_AFFINITY:
         return hashlib.blake2b(found.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     return found
