@@ -307,6 +307,8 @@ class Serving:
         await self.server.start()
         self._ready.set()
         await self._stop.wait()
+        for _ in range(10):  # what the kernel accepted for us becomes a connection, which the drain then closes
+            await asyncio.sleep(0)
         await self.server.drain(0)
 
     def client(self, *, receive_buffer: int | None = None) -> Raw:

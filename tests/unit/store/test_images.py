@@ -80,4 +80,4 @@ def test_the_oldest_make_room(tmp_path: Path) -> None:
         paths.append(path)
     kept = [path for path in paths if shelf.read(path)]
     assert kept == paths[-3:]
-    assert len({path for path in paths}) == 5
+    assert len(set(paths)) == 5

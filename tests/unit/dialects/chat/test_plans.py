@@ -7,12 +7,12 @@ from typing import Any
 
 import orjson
 import pytest
-from fakes.chat_box import make_box, origin
 
 from antigravity2api.dialects.base import Origin
 from antigravity2api.dialects.chat.request import Plans, parse_chat
 from antigravity2api.errors import Fault
 from antigravity2api.gemini.call import Call
+from fakes.chat_box import make_box, origin
 
 TOOLS = [
     {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {"a": {}}}}}
