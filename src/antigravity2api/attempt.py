@@ -100,26 +100,26 @@ class Attempt:
             if events:
                 self._take(events)
         except Exception as error:  # noqa: BLE001 - nothing may escape into the socket's callback
-            self.settle(_as_fault(error))
+            self.settle(as_fault(error))
 
     def on_end(self) -> None:
         if self._over:
             return
         try:
             if self._error_body is not None:
-                raise self._upstream.classify(self._status, self._headers, bytes(self._error_body))
+                raise self._refusal()
             events = self._reader.flush()
             if events:
                 self._take(events)
             self._complete()
         except Exception as error:  # noqa: BLE001 - as above
-            self.settle(_as_fault(error))
+            self.settle(as_fault(error))
 
     def on_error(self, fault: Fault) -> None:
         if self._over:
             return
         if self._error_body is not None:
-            fault = self._upstream.classify(self._status, self._headers, bytes(self._error_body))
+            fault = self._refusal()
         elif fault.kind is Kind.TRUNCATED and self.events:
             # A break behind the last event costs nothing: the consumer knows whether the answer was complete.
             try:
@@ -128,6 +128,16 @@ class Attempt:
                 self.settle(fault)
             return
         self.settle(fault)
+
+    def expire(self, fault: Fault) -> None:
+        """A limit is over. An error whose body never ends is still that error."""
+        self.settle(fault if self._error_body is None else self._refusal())
+
+    def _refusal(self) -> Fault:
+        try:
+            return self._upstream.classify(self._status, self._headers, bytes(self._error_body or b""))
+        except Exception as error:  # noqa: BLE001 - as above
+            return as_fault(error)
 
     def settle(self, fault: Fault | None) -> None:
         """End the attempt; whatever still arrives is not read."""
@@ -180,7 +190,8 @@ class Attempt:
                 self._deliver(b"".join(pieces), now)
 
 
-def _as_fault(error: Exception) -> Fault:
+def as_fault(error: Exception) -> Fault:
+    """``error`` itself, or an INTERNAL fault that has it as its cause."""
     if isinstance(error, Fault):
         return error
     fault = Fault(Kind.INTERNAL, "The gateway failed to translate the upstream's answer.")

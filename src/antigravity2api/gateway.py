@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from antigravity2api.attempt import Attempt, Consumer
+from antigravity2api.attempt import Attempt, Consumer, as_fault
 from antigravity2api.dialects.base import Dialect, Encoder, Origin, Toolbox
 from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gemini.call import Call, Credential
-from antigravity2api.gemini.fold import Fold, merge_copies
-from antigravity2api.gemini.repair import Learned, RepairState, apply_learned, repair
+from antigravity2api.gemini.fold import Fold, merge_copies, truncated
+from antigravity2api.gemini.repair import Learned, Lesson, RepairState, apply_learned, repair
 from antigravity2api.gemini.types import Chunk, Response
 from antigravity2api.pool import Pool, RetryBudget
 from antigravity2api.server.base import Headers, Responder
@@ -177,6 +177,8 @@ class _Run:
         self.routes = gateway.routes_for(self.call.model)
         self._body = body if len(gateway.routes) > 1 else None
         self._translate_for(self.routes[0].upstream.name)
+        if len(self.routes) < 2:
+            self._body = None  # a large one must not live as long as the answer
         trace.dialect, trace.model, trace.stream = dialect.name, self.call.model, self.call.stream
         self.attempts = 0
         self.notes: tuple[str, ...] = ()
@@ -200,10 +202,11 @@ class _Run:
                 await self._serve_stream()
             else:
                 await self._serve_whole()
-        except Fault as fault:
+        except Exception as error:
+            fault = as_fault(error)
             self.trace.fault = fault
             if not self.responder.started:
-                raise
+                raise fault from error
             encoder = self.encoder or self._new_encoder(self.routes[0])
             self.responder.write(encoder.fail(fault))
             self.responder.end()
@@ -250,10 +253,10 @@ class _Run:
     def _parse(self, body: bytes | bytearray) -> Call:
         return self.dialect.parse(body, self.origin, self.gateway.box)
 
-    def _translate_for(self, upstream: str) -> None:
+    def _translate_for(self, upstream: str, *, moved: bool = False) -> None:
         """Translate again where the upstream is another: a signature of one is never shown to the other."""
         if upstream != self.origin.upstream and self._body is not None:
-            self.origin = Origin(self.origin.base_url, self.origin.engine, upstream)
+            self.origin = Origin(self.origin.base_url, self.origin.engine, upstream, moved)
             self.call = self._parse(self._body)
         self.call = apply_learned(self.call, self.gateway.learned, upstream)
 
@@ -262,7 +265,7 @@ class _Run:
         if len(self.routes) < 2 or self.call.copies > 1:
             return False
         self.routes = self.routes[1:]
-        self._translate_for(self.routes[0].upstream.name)
+        self._translate_for(self.routes[0].upstream.name, moved=True)
         return True
 
     # -- towards the client ----------------------------------------------------------------------------------------
@@ -335,14 +338,14 @@ class _Run:
         if now >= due:
             self.expired = True
             for attempt in self.running.copy():
-                attempt.settle(_too_long())
+                attempt.expire(_too_long())
             return
         for attempt in self.running.copy():
             limit = timing.gap if attempt.events else timing.first_event
             if self.responder.paused:
                 continue
             if now >= attempt.since + limit:
-                attempt.settle(_timeout("The upstream stayed silent for too long.", Retry.SAME))
+                attempt.expire(_timeout("The upstream stayed silent for too long.", Retry.SAME))
             else:  # the first event may come at once, and the shorter limit holds from then on
                 due = min(due, attempt.since + limit)
         due = min(due, now + timing.gap, now + timing.first_event)
@@ -363,7 +366,7 @@ class _Run:
 class _Branch:
     """The attempts that make up one answer (one of ``copies``)."""
 
-    __slots__ = ("again", "attempts", "emptied", "index", "repairs", "repeated", "run_", "tried", "whole")
+    __slots__ = ("again", "attempts", "emptied", "index", "lesson", "repairs", "repeated", "run_", "tried", "whole")
 
     def __init__(self, run: _Run, index: int) -> None:
         self.run_ = run
@@ -374,6 +377,8 @@ class _Branch:
         self.tried: list[str] = []
         self.again: dict[Kind, int] = {}
         self.repairs: RepairState | None = None
+        self.lesson: Lesson | None = None
+        """What the last repair would teach, if it turns out to help."""
         self.emptied = False
         self.repeated = False
 
@@ -384,11 +389,18 @@ class _Branch:
         while True:
             fault, partial = await self._once()
             if fault is None:
+                self._learn()
                 return
             if partial or not self._may_go_on(fault):
                 raise self._given_up(fault)
             if fault.kind in _PAUSED_KINDS:
                 await asyncio.sleep(random.uniform(0.05, 0.15) * 2**self.attempts)  # noqa: S311 - no secret
+
+    def _learn(self) -> None:
+        """Remember what helped, now that it did: a client's own mistake teaches nothing about the model."""
+        if self.lesson is not None:
+            run = self.run_
+            run.gateway.learned.note(run.routes[0].upstream.name, run.call.model, self.lesson)
 
     def response(self) -> Response:
         """The whole answer, once ``run`` has ended well."""
@@ -443,10 +455,12 @@ class _Branch:
         """Whether, and with what change, another attempt is worth it."""
         run = self.run_
         gateway = run.gateway
-        if self.attempts >= gateway.max_attempts:
+        if self.attempts >= gateway.max_attempts or run.attempts >= gateway.max_attempts + run.call.copies - 1:
             return False
         upstream = run.routes[0].upstream
-        if fault.kind is Kind.INVALID_REQUEST or fault.retry is Retry.REPAIRED:
+        if fault.retry is Retry.REPAIRED or (
+            fault.kind is Kind.INVALID_REQUEST and fault.retry is not Retry.OTHER_UPSTREAM
+        ):
             return self._mend(fault)
         if fault.retry is Retry.NEVER:
             return False
@@ -472,6 +486,8 @@ class _Branch:
         if not self.run_.change_upstream():
             return False
         self.tried.clear()
+        self.again.clear()
+        self.repairs = self.lesson = None
         return True
 
     def _mend(self, fault: Fault) -> bool:
@@ -481,8 +497,7 @@ class _Branch:
         mended = repair(run.call, fault, self.repairs)
         if mended is None:
             return False
-        if mended.learn is not None:
-            run.gateway.learned.note(run.routes[0].upstream.name, run.call.model, mended.learn)
+        self.lesson = mended.learn
         run.call = mended.call
         self.tried.clear()
         return True
@@ -512,11 +527,12 @@ class _Whole:
 class _Copy:
     """One of several streams that share an encoder: its only candidate gets the copy's index."""
 
-    __slots__ = ("_index", "_run")
+    __slots__ = ("_ended", "_index", "_run")
 
     def __init__(self, run: _Run, index: int) -> None:
         self._run = run
         self._index = index
+        self._ended = False
 
     def feed(self, chunk: Chunk) -> bytes:
         candidates = chunk.get("candidates")
@@ -524,11 +540,16 @@ class _Copy:
             candidates = [{}]
         if isinstance(candidates, list):
             moved = [{**entry, "index": self._index} for entry in candidates if isinstance(entry, dict)]
+            self._ended = self._ended or any(entry.get("finishReason") for entry in moved)
             chunk = {**chunk, "candidates": moved}
+        self._ended = self._ended or "promptFeedback" in chunk
         encoder = self._run.encoder
         return encoder.feed(chunk) if encoder is not None else b""
 
     def finish(self) -> bytes:
+        """Nothing yet: the encoder ends when every copy has. A cut copy is known at once. Raises ``Fault``."""
+        if not self._ended:
+            raise truncated()
         return b""
 
 

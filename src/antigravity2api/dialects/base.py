@@ -73,6 +73,8 @@ class Origin(NamedTuple):
     base_url: str
     engine: str | None = None
     upstream: str = ""
+    moved: bool = False
+    """Another upstream was asked before: a signature of unknown origin may be its own, and stays here."""
 
 
 class Encoder(Protocol):

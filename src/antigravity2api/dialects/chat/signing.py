@@ -16,11 +16,12 @@ _FORMAT = "google-gemini"
 class Signer:
     """Finds signatures for one request. Those of another model family or upstream are never handed back."""
 
-    __slots__ = ("_family", "_store", "_upstream", "_wanted")
+    __slots__ = ("_family", "_moved", "_store", "_upstream", "_wanted")
 
     def __init__(self, profile: ModelProfile, origin: Origin, box: Toolbox) -> None:
         self._family = profile.family
         self._upstream = origin.upstream
+        self._moved = origin.moved
         self._store = box.signatures
         self._wanted = profile.signatures != "none" or not profile.known
 
@@ -89,7 +90,10 @@ class Signer:
         return None
 
     def _usable(self, signature: str | None) -> str | None:
-        """None for what Google would refuse as corrupted, and for escape values: those are placed later, by rule."""
-        if not self._wanted or not signature or is_escape(signature):
+        """None for what Google would refuse as corrupted, and for escape values: those are placed later, by rule.
+
+        After a failover a value that only the client knows may be the other upstream's: what is ours is in the store.
+        """
+        if self._moved or not self._wanted or not signature or is_escape(signature):
             return None
         return signature if signature_bytes(signature) else None
