@@ -202,11 +202,11 @@ class _Run:
                 await self._serve_stream()
             else:
                 await self._serve_whole()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a stream under way ends with an error event, whatever failed
             fault = as_fault(error)
             self.trace.fault = fault
             if not self.responder.started:
-                raise fault from error
+                raise fault  # noqa: B904 - it is the error, or has it as its cause
             encoder = self.encoder or self._new_encoder(self.routes[0])
             self.responder.write(encoder.fail(fault))
             self.responder.end()

@@ -16,6 +16,7 @@ from antigravity2api.dialects.chat.listing import list_models, one_model
 from antigravity2api.errors import Fault, Kind
 from antigravity2api.gateway import Gateway, Trace
 from antigravity2api.gemini.models import ModelEntry
+from antigravity2api.gemini.usage import usage_of
 from antigravity2api.server.auth import Keys
 from antigravity2api.server.base import Admission, Handler, Head, Headers, Refusal, Responder
 from antigravity2api.store.images import DiskImages
@@ -26,6 +27,7 @@ _ENGINE = re.compile(r"(?:/v1)?/engines/(?P<engine>.+)/chat/completions")
 _MODEL = re.compile(r"(?:/v1)?/models/(?P<model>.+)")
 _IMAGE = re.compile(r"/images/[^/]+")
 _HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_TOKEN = re.compile(r"(?=[^/]*[0-9A-Z])[0-9A-Za-z_-]{16,}|(?i:sk-|AIza)[^/]*")
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -131,7 +133,7 @@ class App:
             "event": "request",
             "id": head.request_id,
             "method": head.method if head.method.isalpha() else "?",
-            "path": head.path if head.path in self._routes else clean(head.path),
+            "path": head.path if head.path in self._routes else _without_secrets(head.path),
             "status": status,
             "outcome": outcome,
             "ms": _milliseconds(seconds),
@@ -174,7 +176,7 @@ class App:
             return
         name = match["model"].removeprefix("models/")
         entry = models.entry(name)
-        if entry is not None:
+        if entry is not None and self._usable(entry):
             responder.send(200, _JSON, one_model(entry, self._created))
             return
         fault = Fault(
@@ -267,6 +269,11 @@ def _base_url(head: Head) -> str:
     return f"http://{host if _HOST.fullmatch(host) else head.local}"
 
 
+def _without_secrets(path: str) -> str:
+    """A path for the log. An image's name is its key, and people type keys into places where none belongs."""
+    return clean(_TOKEN.sub("…", path))
+
+
 def _milliseconds(seconds: float) -> float:
     return int(seconds * 100_000 + 0.5) / 100
 
@@ -279,11 +286,11 @@ def _describe(line: dict[str, object], trace: Trace) -> None:
     line["attempts"] = trace.attempts
     if trace.first_event is not None:
         line["first_ms"] = _milliseconds(trace.first_event)
-    usage = trace.usage
-    if usage:
-        line["prompt_tokens"] = usage.get("promptTokenCount", 0)
-        line["answer_tokens"] = usage.get("candidatesTokenCount", 0)
-        line["thought_tokens"] = usage.get("thoughtsTokenCount", 0)
+    if trace.usage:
+        usage = usage_of(trace.usage)
+        line["prompt_tokens"] = usage.prompt
+        line["completion_tokens"] = usage.completion
+        line["reasoning_tokens"] = usage.reasoning
     if trace.fault is not None:
         line["fault"] = trace.fault.kind.value
         if trace.fault.code:

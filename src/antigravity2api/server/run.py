@@ -21,7 +21,7 @@ from antigravity2api.server.app import App
 from antigravity2api.server.auth import Keys
 from antigravity2api.server.listen import PortInUse, Server, bind, run_loop, run_workers
 from antigravity2api.server.service import Limits
-from antigravity2api.settings import Settings
+from antigravity2api.settings import Settings, configured_upstreams
 from antigravity2api.store.database import DatabaseRefused, at_start, database_path
 from antigravity2api.store.images import DiskImages
 from antigravity2api.store.live import LiveDatabase
@@ -147,9 +147,10 @@ def _routes(settings: Settings, models: ModelTable, sandbox_url: str | None) -> 
     if sandbox_url is not None:
         return [gemini(sandbox_url, [SANDBOX_KEY])]
     routes = {}
-    if settings.gemini_api_key:
+    configured = configured_upstreams(settings)
+    if "gemini" in configured:
         routes["gemini"] = gemini(settings.gemini_base_url, settings.gemini_api_key)
-    if settings.antigravity and settings.antigravity_access_token:
+    if "antigravity" in configured and settings.antigravity_access_token:
         credential = Credential("antigravity-1", settings.antigravity_access_token, settings.antigravity_project)
         antigravity: Upstream = Antigravity(
             address_of(settings.antigravity_base_url), models, user_agent=settings.user_agent
