@@ -21,6 +21,8 @@ _BOM = b"\xef\xbb\xbf"
 _BACKSLASH = 92
 _BLOCK = 1 << 18
 _MAX_NUMBER = 64
+_MAX_NESTS = 100_000
+"""Objects and arrays in one body: each costs the loop some microseconds, so many of them would keep others waiting."""
 # A number of more than 64 characters holds at most three runs of digits and four other signs: one run has 20 or more.
 # Integers past 64 bits have 19 or more. So one look for 19 digits in a row finds both.
 _LONG_RUN = b"0" * 19
@@ -107,11 +109,11 @@ def _harmless(body: bytes | bytearray, max_depth: int) -> bool:
 
 
 def _screen(body: bytes | bytearray, max_depth: int) -> bool:
-    """Refuse what is nested too deep or has an endless number; True when an integer may need more than 64 bits.
+    """Refuse too deep or too much nesting and endless numbers; True when an integer may need more than 64 bits.
 
     Looks only at what stands outside strings, block by block: a body may be megabytes of base64 in one string.
     """
-    depth = inside = start = 0
+    depth = inside = start = nests = 0
     carry: bytes | bytearray = b""
     exact = False
     size = len(body)
@@ -127,6 +129,9 @@ def _screen(body: bytes | bytearray, max_depth: int) -> bool:
         inside ^= (len(pieces) - 1) & 1
         fresh = outside[len(carry) :] if carry else outside
         opened = fresh.count(b"[") + fresh.count(b"{")
+        nests += opened
+        if nests > _MAX_NESTS:
+            raise _unreadable(f"it holds more than {_MAX_NESTS} objects and arrays")
         if depth + opened > max_depth:
             depth = _descend(fresh, depth, max_depth)
         elif start < size:

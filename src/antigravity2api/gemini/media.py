@@ -19,6 +19,8 @@ MAX_BYTES = 20 << 20
 """Most decoded bytes of one image or file."""
 _MAX_PIXELS = 20_000_000
 _URLSAFE = str.maketrans("-_", "+/")
+_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_BLOCK = 1 << 18
 _SNIFFED = 88
 """Base64 characters that are enough to know a type."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30}):").match
@@ -120,14 +122,17 @@ def decode_base64(text: str, param: str) -> bytes:
 
 
 def _is_clean(text: str) -> bool:
-    if not text or len(text) % 4:
+    """Whether the text is base64 as RFC 4648 writes it. Nothing is decoded: a block at a time, its letters are taken
+    out, and what is left must be the padding."""
+    size = len(text)
+    if not size or size % 4 or not text.isascii():
         return False
-    try:
-        # C code at hundreds of MB a second; the decoded copy lives in this function only.
-        decoded = binascii.a2b_base64(text, strict_mode=True)
-    except ValueError:
-        return False
-    return 0 < len(decoded) == decoded_size(text)
+    last = (size - 1) // _BLOCK * _BLOCK
+    for start in range(0, last, _BLOCK):
+        if text[start : start + _BLOCK].encode().translate(None, _LETTERS):
+            return False
+    rest = text[last:].encode().translate(None, _LETTERS).decode()
+    return rest in ("", "=", "==") and text.endswith(rest) and size > len(rest)
 
 
 def _mended(text: str) -> str:

@@ -238,3 +238,14 @@ def test_line_separators_are_escaped_only_where_they_stand():
     assert json.loads(escaped) == text
     plain = orjson.dumps({"b": "“é”"})
     assert escape_line_separators(plain) is plain
+
+
+def test_too_many_objects_are_refused_before_they_are_read():
+    many = b'{"a":[' + b"{}," * 99_997 + b"{}]}"
+    assert len(loads_client(many)["a"]) == 99_998
+    for body in (b'{"a":[' + b"{}," * 99_999 + b"{}]}", b'{"a":[' + b'{"b":"c"},' * 200_000 + b"{}]}"):
+        with pytest.raises(Fault) as caught:
+            loads_client(body)
+        assert "100000 objects and arrays" in caught.value.message
+    text = b'{"a":"' + b"[{" * 100_000 + b'"}'
+    assert len(loads_client(text)["a"]) == 200_000
