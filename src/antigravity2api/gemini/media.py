@@ -7,17 +7,16 @@ checked once and passed on; no second copy of it is made unless it needs mending
 from __future__ import annotations
 
 import binascii
-import io
 import re
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
 from antigravity2api.errors import Fault, Kind, invalid
+from antigravity2api.gemini.gif import GifBudget, gif_to_png, unreadable
 from antigravity2api.gemini.types import Part
 
 MAX_BYTES = 20 << 20
 """Most decoded bytes of one image or file."""
-_MAX_PIXELS = 20_000_000
 _URLSAFE = str.maketrans("-_", "+/")
 _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _BLOCK = 1 << 18
@@ -205,51 +204,49 @@ def sniff_base64(clean: str) -> str | None:
     return sniff(binascii.a2b_base64(clean[:_SNIFFED]))
 
 
-def gif_to_png(data: bytes, param: str) -> bytes:
-    """The first frame of a GIF as PNG. Raises ``Fault`` invalid_image_format for one that cannot be read."""
-    from PIL import Image  # noqa: PLC0415  (20 MB of memory that most processes never need)
-
+def gif_source(source: str) -> str | None:
+    """The base64 of a GIF that is given as data URL or bare; None for anything else. Judged by the first bytes only."""
+    scheme = _SCHEME(source[:1024].lstrip())
+    data = source
+    if scheme is not None:
+        if scheme[1].lower() != "data":
+            return None
+        try:
+            _, data = _data_url(source, "", "invalid_image_url")
+        except Fault:
+            return None
     try:
-        with Image.open(io.BytesIO(data), formats=("GIF",)) as picture:
-            if picture.width * picture.height > _MAX_PIXELS:
-                raise _bad_image(param, f"The GIF has more than {_MAX_PIXELS // 1_000_000} million pixels.")
-            picture.load()
-            out = io.BytesIO()
-            picture.save(out, format="PNG", compress_level=3)
-            return out.getvalue()
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, Image.DecompressionBombError) as error:
-        raise _bad_image(param, "The GIF cannot be read.") from error
-
-
-def _bad_image(param: str, why: str = "") -> Fault:
-    supported = "Supported image formats: PNG, JPEG, GIF, WebP, HEIC."
-    return invalid(f"{why} {supported}".lstrip(), param, "invalid_image_format")
+        head = binascii.a2b_base64(_mended(data[:256])[:8])
+    except ValueError:
+        return None
+    return data if head[:4] == b"GIF8" else None
 
 
 # -- parts -------------------------------------------------------------------------------------------------------
 
 
-def image_part(source: Any, param: str, *, low_detail: bool = False) -> Part:
+def image_part(source: Any, param: str, *, low_detail: bool = False, gifs: GifBudget | None = None) -> Part:
     """An image given as data URL or bare base64, or a file that Google holds by its address.
 
     Addresses of the web are refused with a ``Fault`` at ``param``: whoever may fetch them hands in the data instead.
+    ``gifs``, here and below: what the GIFs of the whole request may cost; without it each is measured alone.
     """
     if not isinstance(source, str):
         raise invalid("Expected a data URL with a base64 image.", param, "invalid_type")
     if _GOOGLE_FILE(source) or _CLOUD_STORAGE(source):
         return _file_data(source)
     _, data = _data_url(source, param, "invalid_image_url")
-    part = _image(data, param)
+    part = _image(data, param, gifs)
     if low_detail:
         part["mediaResolution"] = {"level": "MEDIA_RESOLUTION_LOW"}  # type: ignore[typeddict-unknown-key]
     return part
 
 
-def image_from_base64(data: Any, param: str) -> Part:
+def image_from_base64(data: Any, param: str, *, gifs: GifBudget | None = None) -> Part:
     """An image given as base64 alone."""
     if not isinstance(data, str):
         raise invalid("Expected base64 data.", param, "invalid_type")
-    return _image(data, param)
+    return _image(data, param, gifs)
 
 
 def audio_part(data: Any, form: Any, param: str) -> Part:
@@ -271,7 +268,9 @@ def audio_part(data: Any, form: Any, param: str) -> Part:
     return {"inlineData": {"mimeType": mime, "data": clean}}
 
 
-def file_part(data: Any, filename: str | None, param: str, *, mime_type: str | None = None) -> Part:
+def file_part(
+    data: Any, filename: str | None, param: str, *, mime_type: str | None = None, gifs: GifBudget | None = None
+) -> Part:
     """A file as data URL or bare base64: by its first bytes, else its name, else its declared type.
 
     Text of any sort becomes a text part, an image is treated as one, all else goes up for the upstream to judge.
@@ -288,7 +287,7 @@ def file_part(data: Any, filename: str | None, param: str, *, mime_type: str | N
     found = sniff_base64(clean)
     extension = filename.rpartition(".")[2].lower() if filename and "." in filename else ""
     if found in _IMAGES or (found is None and declared in _IMAGES):
-        return _image(clean, param)
+        return _image(clean, param, gifs)
     if found is None and (extension in _TEXT_EXTENSIONS or _is_text_type(declared)):
         text = _text(binascii.a2b_base64(clean))
         if text is not None:
@@ -317,13 +316,15 @@ def video_part(source: Any, param: str) -> Part:
     return {"inlineData": {"mimeType": mime, "data": clean}}
 
 
-def _image(data: str, param: str) -> Part:
+def _image(data: str, param: str, gifs: GifBudget | None) -> Part:
     clean = check_base64(data, param)
     mime = sniff_base64(clean)
     if mime not in _IMAGES or mime is None:
-        raise _bad_image(param, "The data is no image that is understood.")
+        raise unreadable(param, "The data is no image that is understood.")
     if mime == "image/gif":
-        png = gif_to_png(binascii.a2b_base64(clean), param)
+        if gifs is not None:
+            gifs.count(param)
+        png = (gif_to_png if gifs is None else gifs.to_png)(binascii.a2b_base64(clean), param)
         return {
             "inlineData": {"mimeType": "image/png", "data": binascii.b2a_base64(png, newline=False).decode("ascii")}
         }

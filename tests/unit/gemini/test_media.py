@@ -13,6 +13,7 @@ from PIL import Image
 
 from antigravity2api.errors import Fault, Kind
 from antigravity2api.gemini import media
+from antigravity2api.gemini.gif import GifBudget
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -270,6 +271,41 @@ def test_a_gif_bomb_is_refused_before_it_is_decoded() -> None:
     frame[at + 5 : at + 9] = b"\xff\xff\xff\xff"
     refused("invalid_image_format", media.gif_to_png, bytes(frame), "p")
     assert time.perf_counter() - start < 1
+
+
+def test_the_limit_of_one_gif_is_told() -> None:
+    fault = refused("invalid_image_format", media.gif_to_png, gif(4400, 4400), "p")
+    assert "16 million pixels (4400x4400)" in fault.message
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [b"!\xfe\x00" * 100_000, b"!\xfe" + b"\x01x" * 100_000 + b"\0", b"!\xf9\x01\x00\x00", b"!\xf9\x04\x05\x00"],
+    ids=["extensions", "comment", "short control", "cut control"],
+)
+def test_what_stands_before_the_first_frame_is_bounded(blocks: bytes) -> None:
+    plain = gif()
+    at = 13 + (3 << (plain[10] & 7) + 1)
+    refused("invalid_image_format", media.gif_to_png, plain[:at] + blocks + plain[at:], "p")
+
+
+def test_the_gifs_of_a_request_have_one_budget() -> None:
+    budget = GifBudget(pixels=100, gifs=3)
+    url = "data:image/gif;base64," + b64(gif(10, 6))
+    assert "inlineData" in media.image_part(url, "p", gifs=budget)
+    refused("invalid_image_format", media.image_part, url, "p", gifs=budget)
+    assert "inlineData" in media.image_from_base64(b64(gif(5, 5)), "p", gifs=budget)
+    fault = refused("invalid_image_format", media.file_part, b64(gif()), "a.gif", "p", gifs=budget)
+    assert "At most 3 GIFs" in fault.message
+
+
+def test_a_gif_is_recognised_in_any_spelling() -> None:
+    data = b64(gif())
+    for source in (data, " " + data, f"data:image/png;base64,{data}", f"DATA:;base64,\n{data}", "%52" + data[1:]):
+        found = media.gif_source(source)
+        assert found is not None and media.decode_base64(found, "p") == gif()
+    for other in (b64(PNG), "https://example.com/R0lGOD", "data:image/gif", "", "R0lG", "é" * 9, "data:,GIF"):
+        assert media.gif_source(other) is None
 
 
 # -- audio, files, video
