@@ -2,11 +2,16 @@
 
 Each image is one file ``{id}.{ext}`` and, when the model signed it, ``{id}.sig`` beside it, so that the image can go
 back upstream as the part it was. The name is the key: who knows it may read it.
+
+Several workers share one folder without a lock. Each may write a 256th of the limit before it lists the folder again,
+and a listing leaves a sixteenth free for what others have written meanwhile: so sixteen workers stay within the limit.
+There are never many more than ``_MOST_FILES`` files, so a listing takes some tens of milliseconds at most.
 """
 
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import re
 import time
@@ -20,29 +25,38 @@ _NAME = re.compile(r"(?P<id>[0-9A-Za-z]{24})\.(?P<ext>png|jpg|webp|gif)")
 _TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
 _EXTENSIONS = {mime: extension for extension, mime in _TYPES.items()}
 PREFIX = "/images/"
+_MOST_FILES = 8_192
+_SPARE = 16
+_SHARE = 256
+_SWEEP_SECONDS = 3600.0
 
 
 class DiskImages:
     """An ``ImageShelf`` in a folder. ``ttl`` in seconds, ``max_bytes`` over all files; 143 random bits per name."""
 
     def __init__(
-        self, folder: Path, *, ttl: float = 7 * 86400, max_bytes: int = 10**9, clock: Callable[[], float] = time.time
+        self, folder: Path, *, ttl: float = 7 * 86400, max_bytes: int = 2**30, clock: Callable[[], float] = time.time
     ) -> None:
         self._folder = folder
         self._ttl = ttl
         self._max_bytes = max_bytes
         self._clock = clock
-        self._total: int | None = None
+        self._bytes_left = 0
+        """How much may be written before the folder is listed again."""
+        self._files_left = 0
+        self._next_sweep = 0.0
 
     def put(self, data: bytes, mime_type: str, signature: str | None) -> str:
-        """Write atomically and return the path to link. Raises OSError (disk full) and KeyError for a foreign type."""
+        """Write atomically and return the path to link. Raises OSError (no room) and KeyError for a foreign type."""
         extension = _EXTENSIONS[mime_type]
+        if len(data) > self._max_bytes:
+            raise OSError(errno.ENOSPC, "the image is larger than the room for images")
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._take(len(data) + len(signature or ""), 2 if signature else 1)
         identity = token62(24)
         if signature:
             self._write(f"{identity}.sig", signature.encode())
         self._write(f"{identity}.{extension}", data)
-        self._make_room(len(data))
         return f"{PREFIX}{identity}.{extension}"
 
     def get(self, path: str) -> StoredImage | None:
@@ -81,27 +95,32 @@ class DiskImages:
             draft.unlink(missing_ok=True)
             raise
 
-    def _make_room(self, added: int) -> None:
-        """Count, and remove what is too old or too much. The folder is listed only when a limit is near or unknown."""
-        if self._total is not None and self._total + added <= self._max_bytes and self._clock() < self._next_sweep:
-            self._total += added
-            return
+    def _take(self, size: int, files: int) -> None:
+        """Take what will be written from our share; list the folder when the share is used up, or after an hour."""
+        if self._bytes_left < size or self._files_left < files or self._clock() >= self._next_sweep:
+            self._make_room(size, files)
+        self._bytes_left -= size
+        self._files_left -= files
+
+    def _make_room(self, size: int, files: int) -> None:
+        """Remove what is too old or too much beside what comes; see how much may be written until the next listing."""
         now = self._clock()
-        files = []
+        found = []
         for entry in os.scandir(self._folder):
             try:
                 info = entry.stat(follow_symlinks=False)
             except FileNotFoundError:  # another worker was quicker
                 continue
-            files.append((info.st_mtime, info.st_size, entry.path))
-        files.sort()
-        total = sum(size for _, size, _ in files)
-        for written, size, path in files:
-            if written >= now - self._ttl and total <= self._max_bytes:
+            found.append((info.st_mtime, info.st_size, entry.path))
+        found.sort()
+        room = self._max_bytes - self._max_bytes // _SPARE - size - sum(each for _, each, _ in found)
+        places = _MOST_FILES - files - len(found)
+        for written, each, path in found:
+            if written >= now - self._ttl and room >= 0 and places >= 0:
                 break
             Path(path).unlink(missing_ok=True)
-            total -= size
-        self._total = total
-        self._next_sweep = now + 3600
-
-    _next_sweep = 0.0
+            room += each
+            places += 1
+        self._bytes_left = size + max(0, min(room // _SPARE, self._max_bytes // _SHARE))
+        self._files_left = files + max(0, min(places // _SPARE, _MOST_FILES // _SHARE))
+        self._next_sweep = now + _SWEEP_SECONDS
