@@ -41,6 +41,7 @@ class Answer:
 
     __slots__ = (
         "_connection",
+        "_flowing",
         "_mode",
         "_waiting",
         "_write",
@@ -73,6 +74,8 @@ class Answer:
         self._write = write
         self._mode = _RAW
         self._waiting = b""
+        self._flowing = False
+        """Whether a piece needs nothing but its frame: the head has left, and the end has not come."""
 
     def send(self, status: int, headers: Headers, body: bytes) -> None:
         """A whole answer with Content-Length."""
@@ -109,7 +112,14 @@ class Answer:
 
     def write(self, data: bytes) -> None:
         """One piece of a streamed answer, one write to the socket."""
-        if self.done or not data:
+        if not data:
+            return
+        if self._flowing:
+            size = len(data)
+            self.sent_bytes += size
+            self._write(b"%x\r\n%b\r\n" % (size, data))
+            return
+        if self.done:
             return
         mode = self._mode
         if mode == _SILENT:
@@ -118,6 +128,7 @@ class Answer:
             raise RuntimeError("a piece was written before the answer's head")
         self.sent_bytes += len(data)
         if mode == _FRAMED:
+            self._flowing = True
             data = b"%x\r\n%b\r\n" % (len(data), data)
         if self._waiting:
             data = self._waiting + data
@@ -141,6 +152,7 @@ class Answer:
         if self.done:
             return
         self.done = True
+        self._flowing = False
         self.outcome = "cut"
         if self._mode == _FRAMED and self.started:
             self._flush_waiting()
@@ -158,6 +170,7 @@ class Answer:
         if self.done:
             return
         self.done = True
+        self._flowing = False
         self.outcome = outcome
 
     def _begin(self, status: int, headers: Headers, framing: bytes) -> bytes:
@@ -176,6 +189,7 @@ class Answer:
 
     def _complete(self) -> None:
         self.done = True
+        self._flowing = False
         if not self.keep:
             self._connection.finish()
 
