@@ -216,6 +216,7 @@ async def test_a_client_that_leaves_closes_the_exchange() -> None:
     with pytest.raises(asyncio.CancelledError):
         await going
     assert bench.transport.sent[0].closed
+    assert bench.gateway.routes[0].pool._seats[0].running == 0
     assert not responder.ended
     assert responder.on_resume is None
 
@@ -293,6 +294,15 @@ async def test_a_lesson_of_one_upstream_is_not_the_others() -> None:
     await bench.ask(model="gemini-3-flash-preview")
     assert top_ks(bench) == [50, None, None, 50]
     assert bench.transport.hosts() == ["gemini"] * 3 + ["antigravity"]
+
+
+async def test_what_helped_before_a_move_teaches_nothing_about_the_other_upstream() -> None:
+    bench = Bench(second=True)
+    bench.play(NO_TOP_K, NOT_FOUND)
+    bench.play(ENVELOPED, host="antigravity")
+    await bench.ask(model="gemini-3-flash-preview")
+    assert top_ks(bench) == [50, None, 50]
+    assert bench.gateway.learned.lessons("antigravity", "gemini-3-flash-preview") == ()
 
 
 # -- two upstreams -----------------------------------------------------------------------------------------------------
