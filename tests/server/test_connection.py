@@ -165,20 +165,26 @@ def test_later_requests_wait_in_a_bounded_buffer(serving: Start) -> None:
     with s.client() as c:
         c.get("/wait")
         assert s.app.events.get(timeout=5) == "waiting"
-        c.sock.setblocking(False)
-        requests = (b"GET /echo HTTP/1.1\r\nHost: x\r\nX-Pad: " + b"x" * 900 + b"\r\n\r\n") * 20_000
-        sent = 0
-        while sent < len(requests) and select.select([], [c.sock], [], 0.3)[1]:
-            sent += c.sock.send(requests[sent : sent + 65536])
+        requests = (b"GET /echo HTTP/1.1\r\nHost: x\r\nX-Pad: " + b"x" * 900 + b"\r\n\r\n") * 1000
+        c.send(requests)
         (connection,) = s.server._service.connections
-        assert PIPELINE_LIMIT < len(connection._pending) <= PIPELINE_LIMIT + 256 * 1024
-        assert sent < len(requests)
+        s.wait_for(lambda: connection._flooded)
+        assert len(connection._pending) <= PIPELINE_LIMIT
         s.app.go.set()
-        c.sock.setblocking(True)
-        c.sock.settimeout(10)
-        assert c.reply().status == 200
-        for _ in range(5):
-            assert c.reply().status == 200
+        reply = c.reply()
+        assert reply.status == 200 and reply.headers["connection"] == "close"
+        assert c.rest() == b""
+
+
+def test_a_client_that_sends_too_much_and_leaves_is_noticed(serving: Start) -> None:
+    s = serving()
+    with s.client() as c:
+        c.get("/wait")
+        assert s.app.events.get(timeout=5) == "waiting"
+        c.send(b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n" * 10_000)
+        (connection,) = s.server._service.connections
+        s.wait_for(lambda: connection._flooded)
+    assert s.app.events.get(timeout=5) == "cancelled"
 
 
 def test_keep_alive_goes_on_after_refusals_with_their_bodies_read(serving: Start) -> None:

@@ -26,7 +26,7 @@ from antigravity2api.server.responder import Answer
 from antigravity2api.server.service import Service
 
 PIPELINE_LIMIT = 64 * 1024
-"""Bytes of later requests kept while one runs; beyond it the socket is not read."""
+"""Bytes of later requests kept while one runs; a client that sends more gets no answer to them."""
 IGNORED_BODY_LIMIT = 1024 * 1024
 """Bytes of a body that are read past where none is expected."""
 LINGER_LIMIT = 64 * 1024 * 1024
@@ -58,8 +58,8 @@ class Connection(asyncio.Protocol):
         "_blank",
         "_deadline",
         "_eof",
+        "_flooded",
         "_fresh",
-        "_held",
         "_local",
         "_partial",
         "_paused",
@@ -95,7 +95,7 @@ class Connection(asyncio.Protocol):
         self._blank = False
         self._eof = False
         self._paused = False
-        self._held = False
+        self._flooded = False
         self._unread = False
         self._read_past = 0
         self._since = 0.0
@@ -257,16 +257,18 @@ class Connection(asyncio.Protocol):
         pending = self._pending
         if pending is None:
             pending = self._pending = bytearray()
-        pending += data
-        if len(pending) > PIPELINE_LIMIT and not self._held:
-            self._held = True
-            self._transport.pause_reading()
+        if not self._flooded:
+            pending += data
+        if len(pending) > PIPELINE_LIMIT:
+            # Reading has to go on: it is the only way to see that the client leaves. What it sent too much is dropped,
+            # and with it the connection once the running answer is out.
+            self._flooded = self._unread = True
+            pending.clear()
+            if self._answer is not None:
+                self._answer.keep = False
 
     def _drop_input(self) -> None:
         self._partial = self._pending = self._upload = None
-        if self._held:
-            self._held = False
-            self._transport.resume_reading()
 
     def _take_head(self, data: bytes) -> bytes:
         """Take the bytes of a head, and if it is whole begin its request; returns what is left."""
@@ -422,9 +424,6 @@ class Connection(asyncio.Protocol):
             return
         data = bytes(self._pending)
         self._pending = None
-        if self._held:
-            self._held = False
-            self._transport.resume_reading()
         self._feed(data)
         if self._eof and self._state <= _BODY and not self._pending:
             self.close()
