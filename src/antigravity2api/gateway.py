@@ -95,6 +95,8 @@ class Gateway:
         self.transport = transport
         self.box = box
         self.timing = timing
+        self.soonest = min(timing.first_event, timing.gap, timing.heartbeat, timing.total)
+        """Within which time any limit of a request may be due."""
         self.max_attempts = max_attempts
         self.learned = Learned()
         self.first_upstream = self.routes[0].upstream.name if self.routes else ""
@@ -193,9 +195,7 @@ class _Run:
         self.last_write = self.started_at
 
     async def serve(self) -> None:
-        timing = self.gateway.timing
-        soon = min(timing.first_event, timing.gap, timing.heartbeat, timing.total)
-        self._timer: asyncio.TimerHandle = self.loop.call_later(soon, self._watch)
+        self._timer: asyncio.TimerHandle = self.loop.call_later(self.gateway.soonest, self._watch)
         self.responder.on_resume = self._resume
         try:
             if self.call.stream:

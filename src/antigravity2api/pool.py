@@ -78,8 +78,14 @@ class Pool:
 
     def pick(self, model: str, tried: Collection[str] = ()) -> Lease | None:
         """A lease for ``model``, or None when every credential is in ``tried``."""
-        now = self._clock()
         seats = self._seats
+        if len(seats) == 1:  # nothing to choose; a bench does not keep the only one from being asked
+            seat = seats[0]
+            if seat.credential.id in tried:
+                return None
+            seat.running += 1
+            return Lease(self, seat, model)
+        now = self._clock()
         best: _Seat | None = None
         best_at = 0.0
         for step in range(len(seats)):
@@ -94,7 +100,7 @@ class Pool:
                 best, best_at = seat, free_at
         if best is None:
             return None
-        self._turn = (seats.index(best) + 1) % len(seats) if len(seats) > 1 else 0
+        self._turn = (seats.index(best) + 1) % len(seats)
         best.running += 1
         return Lease(self, best, model)
 
@@ -104,7 +110,8 @@ class Pool:
         if fault is None:
             if seat.refused.strikes:
                 seat.refused = _Bench()
-            seat.quota.pop(model, None)
+            if seat.quota:
+                seat.quota.pop(model, None)
             return
         if not self._cooldown:
             return
@@ -146,7 +153,8 @@ class RetryBudget:
 
     def earn(self) -> None:
         """One request came."""
-        self._earned = min(self._earned + self._share, 100.0)
+        if self._earned < 100.0:
+            self._earned += self._share
 
     def spend(self) -> bool:
         """Whether one more retry is allowed now."""
