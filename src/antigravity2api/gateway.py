@@ -19,6 +19,7 @@ from antigravity2api.gemini.call import Call, Credential
 from antigravity2api.gemini.fold import Fold, merge_copies, truncated
 from antigravity2api.gemini.repair import Learned, Lesson, RepairState, apply_learned, repair
 from antigravity2api.gemini.types import Chunk, Response
+from antigravity2api.media_prep import convert_gifs, has_gif
 from antigravity2api.pool import Pool, RetryBudget
 from antigravity2api.server.base import Headers, Responder
 from antigravity2api.upstreams.base import Transport, Upstream
@@ -117,6 +118,8 @@ class Gateway:
             )
         if self._prefetch is not None:
             body = await self._prefetch(body)
+        if has_gif(body):
+            body = await convert_gifs(body)
         run = _Run(self, dialect, body, origin, responder, trace)
         del body  # a large one must not live as long as the answer
         await run.serve()

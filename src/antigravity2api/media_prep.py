@@ -36,7 +36,7 @@ class _Place:
 
 def has_gif(body: bytes | bytearray) -> bool:
     """Whether a body may hold a GIF and is worth a closer look; one search at memory speed."""
-    return _MARK in body
+    return body.find(_MARK) >= 0  # quicker than `in`, which tries the number protocol first
 
 
 async def convert_gifs(body: bytes | bytearray) -> bytes | bytearray:

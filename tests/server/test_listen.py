@@ -85,7 +85,7 @@ def test_a_foreign_address_is_an_os_error() -> None:
 def test_connection_limit_stays_below_the_descriptors() -> None:
     for descriptors in (1, 16, 64, 100, 256, 1024, 4096, 65536):
         assert 1 <= connection_limit(descriptors) <= max(1, descriptors - min(64, descriptors // 2))
-    assert connection_limit(1024) == 720
+    assert connection_limit(1024) == 480
     assert connection_limit(4096) > 2000
 
 
@@ -178,7 +178,7 @@ def test_drain_cuts_at_its_limit(serving: Start) -> None:
 
 
 def test_drain_waits_for_work_after_the_answer(serving: Start) -> None:
-    s = serving()
+    s = serving(grace=0.1)
     with s.client() as c:
         assert c.get("/work-after").reply().status == 200
     drained = s.drain(30)

@@ -110,10 +110,11 @@ def raise_descriptor_limit() -> int:
 
 
 def connection_limit(descriptors: int) -> int:
-    """How many clients fit below a descriptor limit: some are kept for files, and a share for upstream connections."""
+    """How many clients fit below a descriptor limit: some are kept for files, and every running request needs
+    one towards the upstream as well."""
     reserved = _RESERVED_DESCRIPTORS if descriptors >= 4 * _RESERVED_DESCRIPTORS else descriptors // 2
     left = descriptors - reserved
-    return max(1, left - left // 4)
+    return max(1, left // 2)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
