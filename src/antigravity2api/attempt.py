@@ -130,8 +130,17 @@ class Attempt:
         self.settle(fault)
 
     def expire(self, fault: Fault) -> None:
-        """A limit is over. An error whose body never ends is still that error."""
-        self.settle(fault if self._error_body is None else self._refusal())
+        """A limit is over. An error whose body never ends is still that error; an answer that had ended was complete,
+        though its connection stayed open."""
+        if self._error_body is not None:
+            fault = self._refusal()
+        elif self.events and not self._over:
+            try:
+                self._complete()
+            except Exception:  # noqa: BLE001 - it was not complete, and the limit says why
+                self.settle(fault)
+            return
+        self.settle(fault)
 
     def _refusal(self) -> Fault:
         try:

@@ -112,7 +112,7 @@ class Gateway:
         """Answer one generation request. Raises ``Fault`` only while nothing has been sent."""
         if not self.routes:
             raise Fault(
-                Kind.UNAVAILABLE,
+                Kind.CREDENTIAL,  # no 503: old SDKs lose its words and new ones ask again at once
                 "No upstream is configured. Set GEMINI_API_KEY (a Gemini API key) and start the gateway again, "
                 "or try it without one: antigravity2api serve --sandbox.",
             )
@@ -205,6 +205,9 @@ class _Run:
                 await self._serve_stream()
             else:
                 await self._serve_whole()
+        except asyncio.CancelledError:
+            self._say_goodbye()
+            raise
         except Exception as error:  # noqa: BLE001 - a stream under way ends with an error event, whatever failed
             fault = as_fault(error)
             self.trace.fault = fault
@@ -220,6 +223,16 @@ class _Run:
                 self.trace.usage = self.encoder.usage
             self.trace.attempts = self.attempts
             self.trace.applied = (*self.call.applied, *self.notes)
+
+    def _say_goodbye(self) -> None:
+        """Cancelled: the client left, and nothing reaches it any more; or the gateway stops, and the client is told."""
+        fault = Fault(Kind.UNAVAILABLE, "The gateway was stopped before the answer was complete.", code="shutting_down")
+        if not self.responder.started:
+            self.responder.send(*self.dialect.error(fault))
+            return
+        encoder = self.encoder or self._new_encoder(self.routes[0])
+        self.responder.write(encoder.fail(fault))
+        self.responder.end()
 
     async def _serve_stream(self) -> None:
         if self.call.copies == 1:

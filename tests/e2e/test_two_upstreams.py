@@ -68,6 +68,6 @@ def test_antigravity_without_a_project_is_left_out(start: Start, upstream: Scrip
     gateway = start(env=env)
     assert "left out: set ANTIGRAVITY_PROJECT." in gateway.stderr
     reply = chat(gateway.port, model="claude-sonnet-4-6")
-    assert reply.status == 503
+    assert (reply.status, reply.json["error"]["code"]) == (500, "no_upstream_credentials")
     assert "No upstream is configured" in reply.json["error"]["message"]
     assert upstream.requests == []

@@ -135,7 +135,7 @@ class App:
             "method": head.method if head.method.isalpha() else "?",
             "path": head.path if head.path in self._routes else _without_secrets(head.path),
             "status": status,
-            "outcome": outcome,
+            "outcome": outcome if status < 400 or outcome != "ok" else "failed" if status >= 500 else "refused",
             "ms": _milliseconds(seconds),
             "bytes": sent_bytes,
             "peer": head.peer,

@@ -226,6 +226,11 @@ class Connection(asyncio.Protocol):
         if self._state == _HEAD and not self._partial and not self._pending:
             self.close()
 
+    def interrupt(self) -> None:
+        """Cancel the running request, which may still say so to its client."""
+        if self._task is not None:
+            self._task.cancel()
+
     def cut(self) -> None:
         """End it, whatever is under way."""
         if self._state == _GONE:

@@ -231,6 +231,11 @@ class Server:
 
     async def _cut(self, service: Service) -> None:
         for connection in list(service.connections):
+            connection.interrupt()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS / 4):
+                await service.empty()
+        for connection in list(service.connections):
             connection.cut()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORDS):

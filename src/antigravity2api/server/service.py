@@ -45,6 +45,9 @@ class Member(Protocol):
     def drain(self) -> None:
         """Close if nothing is under way; else after the answer."""
 
+    def interrupt(self) -> None:
+        """Cancel what is under way; it may still have its last word."""
+
     def cut(self) -> None:
         """End it, whatever is under way."""
 

@@ -90,6 +90,7 @@ def mask(text: str, secrets: Iterable[str] = (), *, hosts: Iterable[str] = (), e
     for secret in secrets:
         if len(secret) >= 4:
             text = text.replace(secret, _MASK)
+    text = text.partition("Traceback (most recent call last)")[0] or "An internal error."
     text = _CONTROL.sub("", _ESCAPES.sub("", text[:_MAX_READ].replace("\r\n", "\n").replace("\r", "\n")))
     for pattern in _SECRETS:
         text = pattern.sub(_MASK, text)
