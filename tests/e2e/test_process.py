@@ -65,6 +65,7 @@ def test_an_idle_gateway_ends_at_once(start: Start, number: int) -> None:
     assert gateway.wait(4) in (0, 130)
 
 
+@pytest.mark.slow
 def test_two_starts_on_one_port(start: Start) -> None:
     first = start()
     done = run_cli("serve", "--sandbox", "--port", str(first.port), env={"ANTIGRAVITY2API_API_KEY": "sk-x"})
@@ -74,6 +75,7 @@ def test_two_starts_on_one_port(start: Start) -> None:
     assert call(first.port, "GET", "/health/ready").status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("env", "said"),
     [
@@ -95,6 +97,7 @@ def test_a_wrong_setting_is_exit_code_2(env: dict[str, str], said: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("args", [("serve", "--prot", "1"), ("serv",), ("serve", "--port", "x"), ("serve", "extra")])
 def test_wrong_use_is_exit_code_2(args: tuple[str, ...]) -> None:
     done = run_cli(*args)
@@ -108,6 +111,7 @@ def test_beyond_loopback_without_a_key_is_refused() -> None:
     assert "key" in done.stderr.lower()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["sk-text", "sk-1234", "changeme"])
 def test_an_example_key_is_refused_beyond_loopback(key: str) -> None:
     done = run_cli(
@@ -151,6 +155,7 @@ def test_version(args: tuple[str, ...]) -> None:
     assert "0." in done.stdout
 
 
+@pytest.mark.slow
 def test_the_ancestors_names_are_understood(upstream: ScriptedUpstream) -> None:
     env = {
         "GEMINI_API_KEY": "k",
@@ -166,6 +171,7 @@ def test_the_ancestors_names_are_understood(upstream: ScriptedUpstream) -> None:
     assert upstream.requests[0].json["generationConfig"]["temperature"] == 0.4
 
 
+@pytest.mark.slow
 def test_a_secret_from_a_file(tmp_path: Path, upstream: ScriptedUpstream) -> None:
     client, key = tmp_path / "client", tmp_path / "key"
     client.write_text("sk-from-file\n")

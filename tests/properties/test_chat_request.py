@@ -98,7 +98,7 @@ def _assert_sound(call: Any) -> None:
 
 
 @given(st.binary(max_size=64) | JSON.map(lambda value: json.dumps(value).encode()))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_bytes_give_a_call_or_a_fault(body: bytes) -> None:
     call = _parse(body)
     assert call is None or call.request["contents"]
@@ -110,7 +110,7 @@ def test_any_bytes_give_a_call_or_a_fault(body: bytes) -> None:
         st.sampled_from(FIELDS[2:]) | st.text(max_size=5), SHAPES | st.lists(SHAPES, max_size=2), max_size=3
     ),
 )
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_any_value_in_any_field_gives_a_call_or_a_fault(model: str, extra: dict[str, Any]) -> None:
     body = {"model": model, "messages": [{"role": "user", "content": "hi"}], **extra}
     call = _parse(json.dumps(body).encode())
@@ -122,7 +122,7 @@ def test_any_value_in_any_field_gives_a_call_or_a_fault(model: str, extra: dict[
     optional={"content": SHAPES | st.lists(SHAPES, max_size=2), "tool_calls": st.lists(SHAPES, max_size=2),
               "tool_call_id": JSON, "extra_content": JSON, "reasoning_details": JSON, "images": JSON, "audio": JSON,
               "refusal": JSON, "function_call": JSON, "name": JSON}), max_size=3))  # fmt: skip
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_any_messages_give_a_call_or_a_fault(messages: list[Any]) -> None:
     call = _parse(json.dumps({"model": "gemini-3-flash-preview", "messages": messages}).encode())
     if call is not None:
@@ -130,7 +130,7 @@ def test_any_messages_give_a_call_or_a_fault(messages: list[Any]) -> None:
 
 
 @given(st.sampled_from(MODELS), st.lists(MESSAGES, min_size=1, max_size=9))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_every_history_becomes_legal(model: str, messages: list[dict[str, Any]]) -> None:
     call = _parse(json.dumps({"model": model, "messages": messages}).encode())
     if call is not None:
@@ -138,7 +138,7 @@ def test_every_history_becomes_legal(model: str, messages: list[dict[str, Any]])
 
 
 @given(st.lists(MESSAGES, min_size=1, max_size=7))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_no_text_of_a_history_is_lost(messages: list[dict[str, Any]]) -> None:
     for index, message in enumerate(messages):
         if isinstance(message["content"], str) and message["content"].strip() and message["role"] != "tool":

@@ -28,7 +28,7 @@ from fakes.chat_answer import (
     whole,
 )
 
-_LIMITS = settings(max_examples=120, deadline=None)
+_LIMITS = settings(max_examples=80, deadline=None)
 
 words = st.text(min_size=1, max_size=12)
 json_values = st.recursive(
@@ -216,7 +216,7 @@ _NEARLY = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(_NEARLY | _JSON, max_size=4), notes, st.integers(1, 2))
 def test_any_json_gives_an_answer_or_a_fault(events: list[Any], wished: dict[str, Any], candidates: int) -> None:
     call = make_call(candidates=candidates, audio={"voice": "x", "format": "wav"}, **wished)

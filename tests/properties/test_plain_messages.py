@@ -23,7 +23,7 @@ _MESSAGES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(_MESSAGES, min_size=1, max_size=6), st.sampled_from(_MODELS))
 def test_plain_messages_are_read_as_any_other(messages: list[dict[str, Any]], model: str) -> None:
     box = make_box()

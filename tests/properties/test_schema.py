@@ -241,7 +241,7 @@ def accept(schema: dict[str, Any], target: Target) -> None:
 
 
 @pytest.mark.parametrize("target", list(Target))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(schema=schemas())
 def test_parameters_become_an_object_that_the_target_accepts(target: Target, schema: dict[str, Any]) -> None:
     before = repr(schema)
@@ -275,7 +275,7 @@ def accept_openapi_without_filler(node: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("target", list(Target))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(schema=schemas())
 def test_compiling_twice_is_compiling_once(target: Target, schema: dict[str, Any]) -> None:
     for make in (compile_parameters, compile_response):
@@ -284,7 +284,7 @@ def test_compiling_twice_is_compiling_once(target: Target, schema: dict[str, Any
             assert make(once, target).schema == once
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(schema=st.one_of(odd, scalars), target=st.sampled_from(list(Target)))
 def test_only_what_is_no_object_is_refused(schema: Any, target: Target) -> None:
     for make in (compile_parameters, compile_response):
@@ -296,7 +296,7 @@ def test_only_what_is_no_object_is_refused(schema: Any, target: Target) -> None:
             assert caught.value.kind is Kind.INVALID_REQUEST
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(schema=schemas(), args=st.recursive(scalars, lambda inner: st.one_of(
     st.lists(inner, max_size=3), st.dictionaries(st.sampled_from([*NAMES, "value"]), inner, max_size=3))))  # fmt: skip
 def test_arguments_are_restored_without_loss(schema: dict[str, Any], args: Any) -> None:

@@ -17,7 +17,7 @@ from antigravity2api.errors import Fault
 from antigravity2api.gemini import fold
 from fakes.chat_answer import ORIGIN, SIGNATURE, make_box, make_call
 
-_LIMITS = settings(max_examples=250, deadline=None)
+_LIMITS = settings(max_examples=120, deadline=None)
 _TEXTS = st.text(max_size=12) | st.sampled_from(["a\u2028b", "\x85", "\ud800", "```json\n1\n```", '{"value": 1}', "é"])
 _ODD = st.none() | st.booleans() | st.sampled_from([0, 1, 0.0, "", "x", [], {}, ["x"], {"a": 1}, {"a": None}, "STOP"])
 _USAGE = st.dictionaries(

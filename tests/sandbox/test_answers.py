@@ -452,7 +452,7 @@ _schemas = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(schema=_schemas, question=st.text(max_size=60))
 def test_made_values_fit_any_schema(schema: Any, question: str) -> None:
     assert fits(Fitter(read(question), schema).value(schema), schema)
@@ -571,7 +571,7 @@ def _spoiled(draw: st.DrawFn) -> Any:
         node = node[key]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(body=_json | _spoiled())
 async def test_any_json_gets_an_answer_or_a_refusal(sandbox: Sandbox, body: Any) -> None:
     reply = await generate(sandbox, json.dumps(body).encode(), OLD)

@@ -95,6 +95,7 @@ async def bytes_until_end(sandbox: Sandbox, name: str, method: str = "streamGene
         return received
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in FAULTS if name not in COSTLY])
 async def test_every_fault_comes_to_an_end_in_every_form(sandbox: Sandbox, name: str) -> None:
     model = PREFIX + name
@@ -280,6 +281,7 @@ async def test_characters_are_cut(sandbox: Sandbox) -> None:
             chunk.decode()
 
 
+@pytest.mark.slow
 async def test_large_answers(sandbox: Sandbox) -> None:
     many = await fault(sandbox, "many-events")
     assert len(many.events) == MANY_EVENTS
@@ -289,6 +291,7 @@ async def test_large_answers(sandbox: Sandbox) -> None:
     assert {len(chunk) for chunk in single.chunks} == {1}
 
 
+@pytest.mark.slow
 async def test_the_bomb_is_small_on_the_wire_and_whole(sandbox: Sandbox) -> None:
     reply = await fault(sandbox, "gzip-bomb")
     assert len(reply.body) < 1_000_000

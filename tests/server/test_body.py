@@ -133,7 +133,7 @@ def test_a_body_is_given_away_once() -> None:
     assert body.take() == b""
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.binary(max_size=50), max_size=6),
     st.sampled_from([b"", b";a", b';a="b c"']),
@@ -157,7 +157,7 @@ def test_any_cut_of_a_counted_body(content: bytes, behind: bytes, marks: list[in
     assert read(FixedBody(len(content)), pieces) == (content, behind)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(
         st.sampled_from([b"0", b"3", b"a", b"\r\n", b"\n", b"\r", b";", b"abc", b": ", b" ", b"\x00"]), max_size=25

@@ -530,6 +530,7 @@ def test_work_after_the_answer_outlives_the_client(serving: Start) -> None:
 # Slow readers.
 
 
+@pytest.mark.slow
 def test_a_slow_reader_holds_the_writer_back_and_gets_everything(serving: Start) -> None:
     s = serving()
     with s.client(receive_buffer=65536) as c:
@@ -551,6 +552,7 @@ def test_a_reader_that_stops_is_cut(serving: Start) -> None:
         s.wait_for(lambda: s.server.connections == 0)
 
 
+@pytest.mark.slow
 def test_pipelined_large_answers_wait_for_the_reader(serving: Start) -> None:
     s = serving()
     with s.client() as c:
@@ -573,6 +575,7 @@ def test_a_reader_that_stops_after_a_large_answer_is_cut(serving: Start, line: s
         assert time.monotonic() - began < 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ["X: y", "Connection: close"])
 def test_a_slow_line_is_not_a_client_that_stops(serving: Start, line: str) -> None:
     s = serving(write=0.3)
@@ -580,14 +583,14 @@ def test_a_slow_line_is_not_a_client_that_stops(serving: Start, line: str) -> No
     with s.client() as c:
         c.get("/huge", line)
         c.until(b"\r\n\r\n")
-        for _ in range(20):
-            c.exactly(1_000_000)
+        for _ in range(10):
+            c.exactly(2_000_000)
             time.sleep(0.05)
         if line == "X: y":
             assert c.get().reply().status == 200
         else:
             assert c.is_closed()
-    assert time.monotonic() - began > 0.6
+    assert time.monotonic() - began > 0.4
 
 
 # Many.

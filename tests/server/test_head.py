@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import string
 import time
 
 import pytest
@@ -334,7 +335,7 @@ def check_accepted(request: Request) -> None:
     assert request.length == CHUNKED or 0 <= request.length < 2**63
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(PIECES, max_size=30).map(b"".join), st.binary(max_size=20))
 def test_any_bytes(middle: bytes, noise: bytes) -> None:
     for data in (middle, noise, b"GET /" + middle + noise, USUAL + middle, USUAL + noise + b": " + middle):
@@ -347,15 +348,17 @@ def test_any_bytes(middle: bytes, noise: bytes) -> None:
             check_partial(data, 0)
 
 
-NAMES = st.from_regex(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,12}", fullmatch=True).filter(
+TOKEN = string.ascii_letters + string.digits + "!#$%&'*+.^_`|~-"
+NAMES = st.text(TOKEN, min_size=1, max_size=12).filter(
     lambda name: name.lower() not in {"host", "content-length", "transfer-encoding", "expect", "connection"}
 )
 VALUES = st.binary(max_size=30).map(lambda value: re.sub(rb"[\x00-\x08\x0a-\x1f\x7f]", b"", value))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
-    st.dictionaries(NAMES.map(str.lower), VALUES, max_size=8), st.from_regex(r"/[a-z0-9/._~-]{0,20}", fullmatch=True)
+    st.dictionaries(NAMES.map(str.lower), VALUES, max_size=8),
+    st.text(string.ascii_lowercase + string.digits + "/._~-", max_size=20).map("/".__add__),
 )
 def test_what_is_right_passes_unchanged_however_it_is_cut(fields: dict[str, bytes], path: str) -> None:
     lines = b"".join(b"%b: %b\r\n" % (name.encode(), value) for name, value in fields.items())

@@ -307,6 +307,7 @@ def test_circles_of_bare_references_end(target: Target) -> None:
     orjson.dumps(params(schema, target))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", list(Target))
 def test_a_schema_that_would_explode_stays_small(target: Target) -> None:
     bomb = {

@@ -90,7 +90,7 @@ def test_each_form_is_read_however_it_is_cut(stream, expected):
     | st.binary(max_size=40),
     cuts=st.lists(st.integers(0, 900), max_size=8),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_cut_equals_the_whole(stream, cuts):
     places = sorted({min(cut, len(stream)) for cut in cuts} | {0, len(stream)})
     pieces = [stream[start:end] for start, end in pairwise(places)]

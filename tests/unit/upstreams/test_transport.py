@@ -652,6 +652,7 @@ async def test_fetch_is_bounded_in_time_and_size():
         assert not client._exchanges
 
 
+@pytest.mark.slow
 async def test_many_at_once_do_not_mix():
     async def script(peer: Peer) -> None:
         while True:
@@ -747,6 +748,7 @@ async def test_a_corrupt_or_cut_compressed_answer_is_a_fault(data):
     assert sink.fault.kind is Kind.BAD_ANSWER
 
 
+@pytest.mark.slow
 async def test_a_bomb_is_stopped_at_the_limit(monkeypatch):
     monkeypatch.setattr(http1, "MAX_DECODED", 8 << 20)
     bomb = gzip.compress(b"\0" * (64 << 20))

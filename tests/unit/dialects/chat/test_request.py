@@ -360,6 +360,7 @@ def test_json_beside_search_on_an_older_family_is_asked_for_in_words() -> None:
 # -- histories -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_large_history_of_odd_calls_takes_linear_time() -> None:
     """Repeated ids, nameless results and repeated names must not be looked up by walking the history each time."""
     count = 20_000
