@@ -20,6 +20,7 @@ def proxy_url(proxy: ScriptedUpstream) -> str:
     return proxy.url.replace("http://", "http://user:p%40ss-hunter2@")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ANTIGRAVITY2API_PROXY", "ANTIGRAVITY2API_PROXY_FILE", "PROXY"])
 def test_requests_go_through_the_proxy_with_its_credentials(
     start: Start, upstream: ScriptedUpstream, tmp_path: Path, name: str
@@ -40,6 +41,7 @@ def test_requests_go_through_the_proxy_with_its_credentials(
     assert "does not use it yet" not in gateway.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", ["socks5://user:hunter2@host:1080", "user:hunter2@host:3128"])
 def test_a_proxy_that_cannot_be_used_stops_the_start_and_is_not_shown(value: str) -> None:
     for name in ("ANTIGRAVITY2API_PROXY", "PROXY"):

@@ -76,6 +76,7 @@ def signing(upstream: ScriptedUpstream) -> ScriptedUpstream:
     return upstream
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rewrites_ids", [False, True], ids=["keeps ids", "rewrites ids"])
 def test_workers_share_signatures(start: Start, signing: ScriptedUpstream, rewrites_ids: bool) -> None:
     gateway = start("--workers", "2")
@@ -104,6 +105,7 @@ def test_a_restart_keeps_signatures(start: Start, signing: ScriptedUpstream, wor
     check(signing, 6)
 
 
+@pytest.mark.slow
 def test_the_database_holds_no_text_of_a_conversation(start: Start, signing: ScriptedUpstream) -> None:
     gateway = start()
     client = Forgetful()
@@ -128,6 +130,7 @@ def locked(gateway: GatewayProcess) -> Iterator[None]:
         other.close()
 
 
+@pytest.mark.slow
 def test_a_locked_database_holds_nobody_up(start: Start, signing: ScriptedUpstream) -> None:
     gateway = start()
     client = Forgetful()
@@ -143,6 +146,7 @@ def test_a_locked_database_holds_nobody_up(start: Start, signing: ScriptedUpstre
     check(signing, 8)
 
 
+@pytest.mark.slow
 def test_a_damaged_database_is_moved_aside_and_said(start: Start, signing: ScriptedUpstream) -> None:
     gateway = start()
     assert gateway.stop() == 0
@@ -158,6 +162,7 @@ def test_a_damaged_database_is_moved_aside_and_said(start: Start, signing: Scrip
     assert str(aside) in gateway.stderr
 
 
+@pytest.mark.slow
 def test_a_newer_database_is_refused(start: Start, signing: ScriptedUpstream) -> None:
     gateway = start()
     assert gateway.stop() == 0

@@ -28,6 +28,7 @@ def answers(_asked: Recorded) -> Answer:
     return sse([{"response": event} for event in text_events("from there")])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "sent", "note"),
     [
@@ -48,6 +49,7 @@ def test_a_model_of_both_fails_over(start: Start, upstream: ScriptedUpstream, mo
     assert last.json["model"] == sent
 
 
+@pytest.mark.slow
 def test_antigravity_alone_serves_the_everyday_names(start: Start, upstream: ScriptedUpstream) -> None:
     upstream.when(wrapped, answers)
     gateway = start(env=NONE | antigravity(upstream))
@@ -63,6 +65,7 @@ def test_antigravity_alone_serves_the_everyday_names(start: Start, upstream: Scr
         assert upstream.requests[-1].json["model"] == sent
 
 
+@pytest.mark.slow
 def test_antigravity_without_a_project_is_left_out(start: Start, upstream: ScriptedUpstream) -> None:
     env = NONE | antigravity(upstream) | {"ANTIGRAVITY_PROJECT": ""}
     gateway = start(env=env)

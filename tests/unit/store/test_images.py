@@ -97,12 +97,12 @@ def test_several_workers_stay_within_the_limit_together(tmp_path: Path) -> None:
 
 
 def test_one_busy_worker_is_seen_by_the_others(tmp_path: Path) -> None:
-    limit = 1_000_000
+    limit = 400_000
     shelves = [DiskImages(tmp_path, max_bytes=limit) for _ in range(4)]
     for shelf in shelves:
         shelf.put(PNG, "image/png", None)
     for shelf in shelves:
-        for _ in range(150):
+        for _ in range(60):
             shelf.put(b"x" * 9_000, "image/png", "c2ln")
             assert held(tmp_path) <= limit
 
