@@ -16,11 +16,12 @@ from typing import Any, Literal
 import orjson
 
 from antigravity2api.errors import Fault, invalid
+from antigravity2api.gemini.schema_budget import Budget
 from antigravity2api.gemini.schema_json import JsonSchemaWriter
-from antigravity2api.gemini.schema_nodes import is_object, kinds, merge, united
+from antigravity2api.gemini.schema_nodes import is_object, kinds, united
 from antigravity2api.gemini.schema_openapi import OpenApiWriter
 from antigravity2api.gemini.schema_restore import PLACEHOLDER, restored
-from antigravity2api.gemini.schema_walk import TooLarge, Writer
+from antigravity2api.gemini.schema_walk import INDIRECT, TooLarge, Writer
 
 Kind = Literal["parameters", "response"]
 
@@ -53,14 +54,19 @@ class Compiled:
 
 
 _NOTHING = Compiled(schema=None)
+_MOST_BESIDE = 200
+"""Keywords that may stand beside alternatives which are made one object."""
 
 
-def compile_parameters(schema: Any, target: Target) -> Compiled:
-    """The parameters of a function. Raises ``Fault`` invalid_function_parameters for what is no object or too large."""
+def compile_parameters(schema: Any, target: Target, budget: Budget | None = None) -> Compiled:
+    """The parameters of a function. Raises ``Fault`` invalid_function_parameters for what is no object or too deep.
+
+    ``budget`` is shared by all schemas of a request; what goes beyond it is loosened and noted as ``size``.
+    """
     code = "invalid_function_parameters"
     if schema is None and target is not Target.ANTIGRAVITY:
         return _NOTHING
-    writer = _writer({} if schema is None else schema, target, code)
+    writer = _writer({} if schema is None else schema, target, code, budget)
     try:
         node, wrapped = _parameters(writer, writer.document.root)
     except TooLarge as limit:
@@ -70,12 +76,12 @@ def compile_parameters(schema: Any, target: Target) -> Compiled:
     return Compiled(wrapped=wrapped, **_made(writer, node))
 
 
-def compile_response(schema: Any, target: Target) -> Compiled:
+def compile_response(schema: Any, target: Target, budget: Budget | None = None) -> Compiled:
     """A schema for structured output; arrays and enums may stand at the top. Raises ``Fault`` invalid_json_schema."""
     code = "invalid_json_schema"
     if schema is None:
         return _NOTHING
-    writer = _writer(schema, target, code)
+    writer = _writer(schema, target, code, budget)
     writer.fill_objects = False
     try:
         node = writer.top(schema)
@@ -107,6 +113,8 @@ def _one_object(writer: Writer, flat: dict[str, Any]) -> dict[str, Any]:
     if said not in ([], ["object"]):
         return flat
     own = {key: value for key, value in flat.items() if key not in ("anyOf", "oneOf")}
+    if len(own) > _MOST_BESIDE:
+        return flat
     if said and writer.lower and isinstance(own.get("properties"), dict):
         return {**flat, "type": "object"}  # real JSON Schema can say this
     parts = [part for part in (writer.flat(branch) for branch in flat[union]) if kinds(part)[0] != ["null"]]
@@ -114,16 +122,17 @@ def _one_object(writer: Writer, flat: dict[str, Any]) -> dict[str, Any]:
         return flat
     writer.note("anyOf")
     shaped = any(isinstance(part.get("properties"), dict) for part in parts)
-    return {**(merge([united(parts), own]) if shaped else own), "type": "object"}
+    return {**(writer.merged([united(parts), own], keep=0) if shaped else own), "type": "object"}
 
 
-def _writer(schema: Any, target: Target, code: str) -> Writer:
+def _writer(schema: Any, target: Target, code: str, budget: Budget | None) -> Writer:
     if not isinstance(schema, dict):
         raise _refused("expected a JSON Schema object", code)
+    budget = budget or Budget()
     try:
         if target is Target.JSON_SCHEMA:
-            return JsonSchemaWriter(schema)
-        return OpenApiWriter(schema, bare=target is Target.ANTIGRAVITY)
+            return JsonSchemaWriter(schema, budget)
+        return OpenApiWriter(schema, budget, bare=target is Target.ANTIGRAVITY)
     except TooLarge as limit:
         raise _refused(str(limit), code) from None
 
@@ -151,58 +160,99 @@ def restore_args(args: Any, schema: Any, compiled: Compiled | None = None) -> An
     anything to do the very same object comes back. ``compiled`` spares finding out whether there is a wrapping.
     """
     if isinstance(schema, dict) and isinstance(args, dict) and args.keys() == {"value"}:
-        if compiled is None:
-            compiled = compile_cached(schema, "parameters", Target.JSON_SCHEMA)
-        if compiled.wrapped:
+        wrapped = compiled.wrapped if compiled is not None else _is_wrapped(schema)
+        if wrapped:
             args = args["value"]
     return restored(args, schema)
 
 
+def _is_wrapped(schema: dict[str, Any]) -> bool:
+    if schema.get("type") == "object" and schema.keys().isdisjoint(INDIRECT):
+        return False
+    return compile_parameters(schema, Target.JSON_SCHEMA).wrapped
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A compiled schema and its budget: what it took, or where it began and ended when the budget cut it short."""
+
+    compiled: Compiled
+    cost: int
+    cut: bool
+    begun: tuple[int, int]
+    ended: tuple[int, int]
+
+    def serves(self, budget: Budget) -> bool:
+        """Whether compiling within ``budget`` would come to the same; if so it is charged."""
+        if self.cut:
+            if (budget.nodes, budget.copies) != self.begun:
+                return False
+            budget.nodes, budget.copies = self.ended
+            return True
+        return budget.take(self.begun[0] - self.ended[0], self.begun[1] - self.ended[1])
+
+
 class SchemaCache:
-    """Remembers compiled schemas by the hash of their JSON: agents send the same tools with each turn."""
+    """Remembers compiled schemas by the hash of their JSON: agents send the same tools with each turn.
+
+    Nothing can tell its results from computing: what comes from memory takes as much from a budget as it took at first.
+    """
 
     __slots__ = ("_bytes", "_held", "_max_bytes")
 
     def __init__(self, max_bytes: int = 4 << 20) -> None:
-        self._held: OrderedDict[tuple[bytes, Kind, Target], tuple[Compiled, int]] = OrderedDict()
+        self._held: OrderedDict[tuple[bytes, Kind, Target], _Kept] = OrderedDict()
         self._bytes = 0
         self._max_bytes = max_bytes
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def compile(self, raw: Any, kind: Kind, target: Target) -> Compiled:
+    def compile(self, raw: Any, kind: Kind, target: Target, budget: Budget | None = None) -> Compiled:
         """As ``compile_parameters`` or ``compile_response``, from memory where possible."""
+        budget = budget or Budget()
         make = compile_parameters if kind == "parameters" else compile_response
         try:
             text = orjson.dumps(raw)
         except TypeError:  # an integer past 64 bits
-            return make(raw, target)
+            return make(raw, target, budget)
         key = (hashlib.blake2b(text, digest_size=16).digest(), kind, target)
         found = self._held.get(key)
-        if found is not None:
+        if found is not None and found.serves(budget):
             self._held.move_to_end(key)
-            return found[0]
-        compiled = make(raw, target)
-        cost = len(text) + 200
-        if cost <= self._max_bytes // 4:
-            self._held[key] = (compiled, cost)
-            self._bytes += cost
-            while self._bytes > self._max_bytes:
-                self._bytes -= self._held.popitem(last=False)[1][1]
+            return found.compiled
+        begun, refusals = (budget.nodes, budget.copies), budget.refusals
+        compiled = make(raw, target, budget)
+        cut = budget.refusals != refusals
+        if found is None or found.cut:  # a whole one serves more requests than one that was cut
+            kept = _Kept(compiled, len(text) + 200, cut, begun, (budget.nodes, budget.copies))
+            self._keep(key, kept)
         return compiled
 
+    def _keep(self, key: tuple[bytes, Kind, Target], kept: _Kept) -> None:
+        known = self._held.pop(key, None)
+        if known is not None:
+            self._bytes -= known.cost
+        if kept.cost > self._max_bytes // 4:
+            return
+        self._held[key] = kept
+        self._bytes += kept.cost
+        while self._bytes > self._max_bytes:
+            self._bytes -= self._held.popitem(last=False)[1].cost
 
-_CACHE = SchemaCache()
 
-
-def compile_cached(raw: Any, kind: Kind, target: Target) -> Compiled:
-    """``compile_parameters`` or ``compile_response`` with a bounded memory that nothing can tell from computing."""
-    return _CACHE.compile(raw, kind, target)
+def compile_cached(
+    raw: Any, kind: Kind, target: Target, cache: SchemaCache | None = None, budget: Budget | None = None
+) -> Compiled:
+    """``compile_parameters`` or ``compile_response``, from the memory of whoever has one."""
+    if cache is not None:
+        return cache.compile(raw, kind, target, budget)
+    return (compile_parameters if kind == "parameters" else compile_response)(raw, target, budget)
 
 
 __all__ = [
     "PLACEHOLDER",
+    "Budget",
     "Compiled",
     "Kind",
     "SchemaCache",

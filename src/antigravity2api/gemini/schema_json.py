@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from antigravity2api.gemini.schema_nodes import bounds, count, distinct, implied, kinds, members, names, number, sort_of
+from antigravity2api.gemini.schema_budget import Budget
+from antigravity2api.gemini.schema_nodes import (
+    bounds,
+    count,
+    distinct,
+    distinct_nodes,
+    implied,
+    kinds,
+    members,
+    names,
+    number,
+    sort_of,
+)
 from antigravity2api.gemini.schema_walk import Spot, Writer
 
 _UNIONS = ("anyOf", "oneOf")
-_MOST_INLINED = 4_000
-"""Beyond so many nodes a reference stays one, even if what stands beside it is lost."""
+_MOST_INLINED = 1_000
+"""Beyond so many copied nodes a reference stays one, even if what stands beside it is lost."""
 _JSON_SAID = frozenset({
     "type", "format", "enum", "const", "items", "prefixItems", "minItems", "maxItems", "minimum", "maximum", "anyOf",
     "oneOf", "exclusiveMinimum", "exclusiveMaximum", "properties", "additionalProperties", "required",
@@ -22,8 +34,8 @@ class JsonSchemaWriter(Writer):
 
     lower = True
 
-    def __init__(self, root: dict[str, Any]) -> None:
-        super().__init__(root)
+    def __init__(self, root: dict[str, Any], budget: Budget) -> None:
+        super().__init__(root, budget)
         self._owner = id(root)
         self._inside = 0
         """How many properties of the current definition lead here."""
@@ -41,9 +53,8 @@ class JsonSchemaWriter(Writer):
                 continue
             self.definitions[name] = {}
             self._owner, self._inside, self._tight = id(target), 0, False
-            self._nodes += 1
             spot = Spot((id(self.document.root), id(target)))
-            self.definitions[name] = self._write(*self._flatten(target, spot))
+            self.definitions[name] = super().node(target, spot)
         return out
 
     def node(self, raw: Any, spot: Spot) -> dict[str, Any]:
@@ -61,7 +72,7 @@ class JsonSchemaWriter(Writer):
         if not isinstance(ref, str) or not isinstance(target, dict) or id(target) not in self.document.definitions:
             return None
         beside = [key for key in raw if key in _JSON_SAID or key in ("description", "title", "allOf", "nullable")]
-        if beside and id(target) not in spot.path and self._nodes < _MOST_INLINED:
+        if beside and id(target) not in spot.path and self.copied < _MOST_INLINED:
             return None
         if self.document.recursive(self._owner, id(target)):
             if not self._inside:
@@ -159,7 +170,7 @@ class JsonSchemaWriter(Writer):
             if key in node:
                 self.note(key)
             return
-        written = distinct(self.node(branch, spot.below()) for branch in branches)
+        written = distinct_nodes(self.node(branch, spot.below()) for branch in branches)
         if all(branch == {} for branch in written):
             self.note(key)
         else:
@@ -170,10 +181,11 @@ class JsonSchemaWriter(Writer):
         if isinstance(properties, dict):
             required = names(node.get("required"))
             written: dict[str, Any] = {}
+            inner = spot.below()
             for name, below in properties.items():
                 outer, self._tight = self._tight, False
                 self._inside += 1
-                written[name] = self.node(below, spot.below())
+                written[name] = self.node(below, inner)
                 self._inside -= 1
                 if self._tight and name in required:
                     required.remove(name)  # Google: recursive references only inside properties that are not required
@@ -205,7 +217,8 @@ class JsonSchemaWriter(Writer):
         if isinstance(items, list):
             first, items = items, node.get("additionalItems")
         if isinstance(first, list) and first:
-            out["prefixItems"] = [self.node(item, spot.below()) for item in first]
+            inner = spot.below()
+            out["prefixItems"] = [self.node(item, inner) for item in first]
             if items is False:
                 most = count(node.get("maxItems"))
                 out["maxItems"] = len(first) if most is None else min(most, len(first))

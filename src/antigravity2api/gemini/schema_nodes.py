@@ -39,11 +39,19 @@ _SIGNS = (
 _LISTS = frozenset({"required", "prefixItems", "enum", "propertyOrdering"})
 _MAPS = frozenset({"properties", "patternProperties"})
 _INT64 = 2**63 - 1
+_LOOKED_AT = 64
+"""Values that a comparison of two nodes looks at."""
+_LONG_TEXT = 1_000
 
 
 def kinds(node: dict[str, Any]) -> tuple[list[str], bool]:
     """The type words of a node without null, and whether null is one of several. Null alone is a kind."""
     said = node.get("type")
+    if said is None:
+        return [], False
+    if isinstance(said, str):
+        kind = KINDS.get(said) or KINDS.get(said.lower())
+        return [kind] if kind else [], False
     words = said if isinstance(said, list) else [said]
     found: list[str] = []
     for word in words:
@@ -87,6 +95,62 @@ def distinct(values: Iterable[Any]) -> list[Any]:
     for value in values:
         seen.setdefault(repr(value), value)
     return list(seen.values())
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are the same, as far as a short look can tell: large ones are the same only as one object."""
+    todo = [(one, other)]
+    left = _LOOKED_AT
+    while todo:
+        first, second = todo.pop()
+        if first is second:
+            continue
+        left -= 1
+        if type(first) is not type(second) or not left:
+            return False
+        if isinstance(first, dict):
+            if len(first) > left or first.keys() != second.keys():
+                return False
+            todo.extend((value, second[key]) for key, value in first.items())
+        elif isinstance(first, list):
+            if len(first) > left or len(first) != len(second):
+                return False
+            todo.extend(zip(first, second, strict=True))
+        elif (isinstance(first, str) and len(first) > _LONG_TEXT) or first != second:
+            return False
+    return True
+
+
+def distinct_nodes(nodes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The nodes without repetitions; large ones are told apart as objects, so that nothing large is read twice."""
+    seen: dict[str | int, dict[str, Any]] = {}
+    for node in nodes:
+        seen.setdefault(repr(node) if _is_small(node) else id(node), node)
+    return list(seen.values())
+
+
+def _is_small(node: dict[str, Any]) -> bool:
+    todo: list[Any] = [node]
+    left = _LOOKED_AT
+    while todo:
+        value = todo.pop()
+        left -= 1
+        if isinstance(value, str):
+            if len(value) > _LONG_TEXT:
+                return False
+        elif isinstance(value, dict | list):
+            if len(value) > left:
+                return False
+            todo.extend(value.values() if isinstance(value, dict) else value)
+        if left < 0:
+            return False
+    return True
+
+
+def distinct_objects(nodes: Iterable[Any]) -> list[Any]:
+    """Each object once, where it stands last: merged in this order they say the same as with repetitions."""
+    last = {id(node): node for node in reversed(list(nodes))}
+    return list(reversed(last.values()))
 
 
 def is_null(node: dict[str, Any]) -> bool:
@@ -170,7 +234,7 @@ def merge(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 def _both(one: Any, other: Any, ours: dict[int, list[Any]]) -> Any:
     """A node that demands what two nodes demand. ``ours``: the lists of such nodes that this merge wrote."""
-    if one == other:
+    if same(one, other):
         return one
     if id(one) in ours:
         ours[id(one)].append(other)
@@ -222,6 +286,7 @@ def _common_type(one: Any, other: Any) -> Any:
 def united(parts: list[dict[str, Any]]) -> dict[str, Any]:
     """One object node that takes every object that one of the (flat) parts takes."""
     properties: dict[str, list[Any]] = {}
+    parts = distinct_objects(parts)
     for part in parts:
         own = part.get("properties")
         for name, node in own.items() if isinstance(own, dict) else ():
@@ -232,7 +297,7 @@ def united(parts: list[dict[str, Any]]) -> dict[str, Any]:
     out: dict[str, Any] = {
         "type": "object",
         "properties": {
-            name: nodes[0] if len(nodes) == 1 or all(node == nodes[0] for node in nodes) else {"anyOf": nodes}
+            name: nodes[0] if len(nodes) == 1 or all(same(node, nodes[0]) for node in nodes) else {"anyOf": nodes}
             for name, nodes in properties.items()
         },
         "required": [name for name in properties if name in required],

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from antigravity2api.gemini.schema_budget import Budget
 from antigravity2api.gemini.schema_nodes import (
     bounds,
     count,
     distinct,
+    distinct_nodes,
     implied,
     is_null,
     is_object,
     json_text,
     kinds,
     members,
-    merge,
     names,
     sort_of,
     united,
@@ -51,8 +53,8 @@ class OpenApiWriter(Writer):
     ``bare`` leaves types, names, items and enums only, and one branch of every union.
     """
 
-    def __init__(self, root: dict[str, Any], *, bare: bool) -> None:
-        super().__init__(root)
+    def __init__(self, root: dict[str, Any], budget: Budget, *, bare: bool) -> None:
+        super().__init__(root, budget)
         self._bare = bare
 
     def empty_object(self) -> dict[str, Any]:
@@ -64,6 +66,14 @@ class OpenApiWriter(Writer):
 
     def _anything(self) -> dict[str, Any]:
         return {"type": "STRING", "description": _ANY}
+
+    def _of_kind(self, kind: str) -> dict[str, Any]:
+        out: dict[str, Any] = {"type": kind.upper()}
+        if kind == "array":
+            out["items"] = self._anything()
+        elif kind == "object":
+            out.update(self.empty_object())
+        return out
 
     def _annotated(self, out: dict[str, Any], node: dict[str, Any], hints: list[str]) -> dict[str, Any]:
         super()._annotated(out, node, hints)
@@ -93,7 +103,8 @@ class OpenApiWriter(Writer):
         own = {key: value for key, value in node.items() if key not in _APART}
         if len(kinds(own)[0]) > 1:
             own.pop("type")
-        flats = [self._flatten(branch, spot) for branch in branches]
+        each = [self._flatten(branch, spot) for branch in branches]
+        flats = list({id(flat): (flat, inner) for flat, inner in each}.values())
         if not any(flat.keys() & _SHAPE for flat, _ in flats):
             self.note("anyOf")
             return None
@@ -102,23 +113,28 @@ class OpenApiWriter(Writer):
             return self._plain({**apart, "type": "null"}, "null", spot)
         if len(left) == 1:
             flat, inner = left[0]
-            out = self._write(merge([flat, own, apart]), inner)
+            parts = [flat, *(part for part in (own, apart) if part)]
+            out = self._write(self.merged(parts, keep=0), replace(inner, settled=spot.settled) if own else inner)
         elif self._bare:
             whole = spot.through([inner for _, inner in left])
-            out = self._write(merge([*self._best([flat for flat, _ in left], apart), own]), whole)
+            out = self._write(self.merged([*self._best([flat for flat, _ in left], apart), own], keep=0), whole)
         else:
-            out = self._alternatives(
-                [self.node(merge([own, flat]) if own else flat, inner.below()) for flat, inner in left], apart
-            )
+            out = self._alternatives([self._branch(own, flat, inner, spot) for flat, inner in left], apart)
         if len(left) < len(flats):
             out["nullable"] = True
         return out
+
+    def _branch(self, own: dict[str, Any], flat: dict[str, Any], inner: Spot, spot: Spot) -> dict[str, Any]:
+        """One of several alternatives with what stands beside them all."""
+        if not own:
+            return self.node(flat, inner.below())
+        return self.node(self.merged([own, flat]), replace(inner.below(), inlined=True, settled=spot.settled))
 
     def _alternatives(self, written: list[dict[str, Any]], apart: dict[str, Any]) -> dict[str, Any]:
         level: list[dict[str, Any]] = []
         for branch in written:
             level.extend(branch["anyOf"] if branch.keys() == {"anyOf"} else [branch])
-        level = distinct(level)
+        level = distinct_nodes(level)
         if len(level) > 1:
             return {"anyOf": level, **self._annotated({}, apart, [])}
         described = self._annotated({}, apart, [])
@@ -208,7 +224,8 @@ class OpenApiWriter(Writer):
         properties = node.get("properties")
         written: dict[str, Any] = {}
         if isinstance(properties, dict):
-            written = {name: self.node(below, spot.below()) for name, below in properties.items()}
+            inner = spot.below()
+            written = {name: self.node(below, inner) for name, below in properties.items()}
         elif "properties" in node:
             self.note("properties")
         if written:

@@ -9,14 +9,18 @@ from urllib.parse import unquote
 
 _DATA = frozenset({"const", "default", "enum", "example", "examples"})
 """Keywords whose value is data: nothing inside it is a schema."""
+_MOST_EXPLORED = 50_000
 _HOMES = ("$defs", "definitions")
+_PASSED_OVER = _DATA.union(_HOMES)
+_MAPS = frozenset({"properties", "patternProperties", "dependentSchemas"})
+"""Keywords whose value holds schemas by name: no name in it is a keyword."""
 REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
 class Document:
     """One raw schema with its definitions. Nodes are told apart by identity: every spelling of a pointer is one."""
 
-    __slots__ = ("_core", "_found", "_named", "definitions", "root")
+    __slots__ = ("_core", "_found", "_named", "_settled", "definitions", "root")
 
     def __init__(self, root: dict[str, Any]) -> None:
         self.root = root
@@ -25,6 +29,7 @@ class Document:
         self._found: dict[str, dict[str, Any] | bool | None] = {}
         self._named: dict[str, dict[str, Any]] | None = None
         self._core: frozenset[int] | None = None
+        self._settled: frozenset[int] | None = None
 
     def resolve(self, ref: str) -> dict[str, Any] | bool | None:
         """What a reference points to; None for another document or nothing."""
@@ -34,9 +39,15 @@ class Document:
 
     def recursive(self, owner: int, target: int) -> bool:
         """Whether the reference from definition ``owner`` to ``target`` may be part of a cycle."""
-        if self._core is None:
-            self._core = self._cyclic_core()
-        return owner in self._core and target in self._core
+        if self._settled is None:
+            self._settled = self._explore()
+        return self._core is None or (owner in self._core and target in self._core)
+
+    def settled(self, node: dict[str, Any]) -> bool:
+        """Whether a node of this document leads to no cycle: it means the same wherever it is reached from."""
+        if self._settled is None:
+            self._settled = self._explore()
+        return id(node) in self._settled
 
     def _look_up(self, ref: str) -> dict[str, Any] | bool | None:
         base, _, fragment = ref.partition("#")
@@ -63,19 +74,48 @@ class Document:
                         self._named.setdefault("#" + node[key], node)
         return self._named
 
-    def _cyclic_core(self) -> frozenset[int]:
-        """What is left of the graph of references when everything that no cycle passes through is peeled away."""
+    def _explore(self) -> frozenset[int]:
+        """Which nodes lead to no cycle; leaves in ``_core`` those that a cycle passes through, or that join cycles.
+
+        In a document that is too large to be explored every node may be part of one.
+        """
         edges: dict[int, set[int]] = {}
-        todo: list[dict[str, Any]] = [self.root]
+        todo: list[tuple[dict[str, Any], bool]] = [(self.root, False)]
+        seen: set[tuple[int, bool]] = set()
         while todo:
-            node = todo.pop()
-            if id(node) in edges:
+            node, is_map = todo.pop()
+            if (id(node), is_map) in seen:
                 continue
-            targets = [target for ref in _refs(node) if isinstance(target := self.resolve(ref), dict)]
-            edges[id(node)] = {id(target) for target in targets}
-            todo.extend(targets)
-        edges = _peeled(edges)
-        return frozenset(_peeled(_reversed(edges)))
+            seen.add((id(node), is_map))
+            if len(seen) > _MOST_EXPLORED:
+                return frozenset()
+            below = _below(node, is_map=is_map)
+            if not is_map:
+                refs = (node[key] for key in REFERENCES if isinstance(node.get(key), str))
+                below += [(target, False) for ref in refs if isinstance(target := self.resolve(ref), dict)]
+            edges.setdefault(id(node), set()).update(id(target) for target, _ in below)
+            todo += below
+        endless = _peeled(edges)
+        self._core = frozenset(_peeled(_reversed(endless)))
+        return frozenset(edges.keys() - endless.keys())
+
+
+def _below(node: dict[str, Any], *, is_map: bool) -> list[tuple[dict[str, Any], bool]]:
+    """The objects right below one, through lists too, and whether each is a map of names to schemas."""
+    found: list[tuple[dict[str, Any], bool]] = []
+    todo: list[Any] = []
+    for key, value in node.items():
+        if isinstance(value, dict) and (is_map or key not in _PASSED_OVER):
+            found.append((value, not is_map and key in _MAPS))
+        elif isinstance(value, list) and (is_map or key not in _PASSED_OVER):
+            todo.append(value)
+    while todo:
+        value = todo.pop()
+        if isinstance(value, dict):
+            found.append((value, False))
+        else:
+            todo.extend(entry for entry in value if isinstance(entry, dict | list))
+    return found
 
 
 def _definitions(root: dict[str, Any]) -> dict[int, str]:
@@ -118,22 +158,15 @@ def _step(node: Any, token: str) -> Any:
     return None
 
 
-def _containers(root: dict[str, Any], skip: frozenset[str] = _DATA) -> Iterator[dict[str, Any]]:
+def _containers(root: dict[str, Any]) -> Iterator[dict[str, Any]]:
     todo: list[Any] = [root]
     while todo:
         node = todo.pop()
         if isinstance(node, dict):
             yield node
-            todo.extend(value for key, value in node.items() if key not in skip and isinstance(value, dict | list))
+            todo.extend(value for key, value in node.items() if key not in _DATA and isinstance(value, dict | list))
         else:
             todo.extend(value for value in node if isinstance(value, dict | list))
-
-
-def _refs(node: dict[str, Any]) -> Iterator[str]:
-    for part in _containers(node, _DATA.union(_HOMES)):
-        for key in REFERENCES:
-            if isinstance(part.get(key), str):
-                yield part[key]
 
 
 def _peeled(edges: dict[int, set[int]]) -> dict[int, set[int]]:
