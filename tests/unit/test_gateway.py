@@ -206,18 +206,22 @@ async def test_a_heartbeat_keeps_the_client_and_still_allows_another_attempt() -
     assert len(bench.transport.sent) == 2
 
 
-async def test_a_client_that_leaves_closes_the_exchange() -> None:
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_cancelled_request_closes_the_exchange_and_says_goodbye(stream: bool) -> None:
     bench = Bench()
     bench.play(events(event(text("Hel")), silent=True))
     responder = FakeResponder()
-    going = asyncio.create_task(bench.ask(responder, stream=True))
-    await responder.begun.wait()
+    going = asyncio.create_task(bench.ask(responder, stream=stream))
+    while not (responder.started if stream else bench.transport.sent):
+        await asyncio.sleep(0)
     going.cancel()
     with pytest.raises(asyncio.CancelledError):
         await going
     assert bench.transport.sent[0].closed
     assert bench.gateway.routes[0].pool._seats[0].running == 0
-    assert not responder.ended
+    assert responder.ended, "a client that is still there hears that the gateway stops"
+    failed = frames(responder.data)[-1] if stream else responder.json
+    assert failed["error"]["code"] == "shutting_down"
     assert responder.on_resume is None
 
 
@@ -500,7 +504,7 @@ async def test_without_an_upstream_the_words_tell_what_to_do() -> None:
     gateway = Gateway([], FakeTransport(), make_box(), timing=Timing())
     with pytest.raises(Fault, match="GEMINI_API_KEY") as caught:
         await gateway.serve(ChatDialect(), b"{}", Origin("http://x"), FakeResponder(), Trace())
-    assert caught.value.kind is Kind.UNAVAILABLE
+    assert caught.value.kind is Kind.CREDENTIAL
 
 
 async def test_images_are_fetched_before_the_body_is_read() -> None:
