@@ -73,6 +73,8 @@ class FakeTransport:
 
     def __init__(self, **answers: list[Play]) -> None:
         self.sent: list[Played] = []
+        self.opened = asyncio.Event()
+        """Set with the first request."""
         self._queues = {host: deque(plays) for host, plays in answers.items()}
 
     def play(self, host: str, *answers: Play) -> None:
@@ -86,6 +88,7 @@ class FakeTransport:
     def open(self, address: Address, request: HttpRequest, sink: Sink) -> Played:
         played = Played(address.host, request)
         self.sent.append(played)
+        self.opened.set()
         answer = self._queues[address.host].popleft()
         steps: list[Callable[[], None]] = []
         if answer.status and not (answer.silent and not answer.pieces):

@@ -212,8 +212,7 @@ async def test_a_cancelled_request_closes_the_exchange_and_says_goodbye(stream: 
     bench.play(events(event(text("Hel")), silent=True))
     responder = FakeResponder()
     going = asyncio.create_task(bench.ask(responder, stream=stream))
-    while not (responder.started if stream else bench.transport.sent):
-        await asyncio.sleep(0)
+    await (responder.begun if stream else bench.transport.opened).wait()
     going.cancel()
     with pytest.raises(asyncio.CancelledError):
         await going
