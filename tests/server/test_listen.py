@@ -346,7 +346,8 @@ def test_workers_end_with_their_supervisor(program: Callable[[str], Program]) ->
     while any(Path(f"/proc/{worker}").exists() and not is_zombie(worker) for worker in workers):
         assert time.monotonic() < end
         time.sleep(0.01)
-    with pytest.raises(ConnectionRefusedError):
+    # A connection that waited in the queue of a socket that closes is reset, a later one refused.
+    with pytest.raises((ConnectionRefusedError, ConnectionResetError)):
         p.get()
 
 
