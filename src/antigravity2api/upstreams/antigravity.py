@@ -16,7 +16,7 @@ from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gemini.call import Call, Credential, conversation
 from antigravity2api.gemini.jsontext import dumps
 from antigravity2api.gemini.models import ModelTable, check_name
-from antigravity2api.gemini.schema import Target
+from antigravity2api.gemini.schema import SchemaCache, Target
 from antigravity2api.gemini.types import Chunk
 from antigravity2api.upstreams import claude, errors
 from antigravity2api.upstreams.base import Address, HttpRequest
@@ -86,6 +86,7 @@ class Antigravity:
         self._agent = honest_agent(user_agent)
         self._request_id = request_id
         self._hosts = private_hosts(address)
+        self._schemas = SchemaCache()
         self._used = UsedSecrets()
 
     def lists(self, model: str) -> bool:
@@ -111,7 +112,7 @@ class Antigravity:
                 retry=Retry.OTHER_UPSTREAM,
             )
         drawing = call.profile.image_output or "image" in model
-        request = _drawing(call, notes) if drawing else _talking(call, model, target, notes)
+        request = _drawing(call, notes) if drawing else _talking(call, model, target, notes, self._schemas)
         envelope: dict[str, Any] = {
             "project": project,
             "model": model,
@@ -188,7 +189,7 @@ def _project(credential: Credential) -> str:
     )
 
 
-def _talking(call: Call, model: str, target: Target | None, notes: list[str]) -> dict[str, Any]:
+def _talking(call: Call, model: str, target: Target | None, notes: list[str], schemas: SchemaCache) -> dict[str, Any]:
     """The inner request for text models."""
     is_claude = model.startswith(_CLAUDE) or call.profile.family == "claude"
     form = Target.ANTIGRAVITY if is_claude else chosen_target(call, target, Target.OPENAPI)
@@ -197,7 +198,7 @@ def _talking(call: Call, model: str, target: Target | None, notes: list[str]) ->
     request = only(call.request, _FIELDS, notes)
     contents: list[Any] = request.get("contents") or []
     config = only(request.get("generationConfig") or {}, _CONFIG, notes)
-    config = compiled_config(config, form, notes)
+    config = compiled_config(config, form, notes, schemas)
     if is_claude:
         contents = request["contents"] = claude.shaped_contents(contents, notes)
         config = claude.shaped_config(config, contents, call, notes)
@@ -208,7 +209,7 @@ def _talking(call: Call, model: str, target: Target | None, notes: list[str]) ->
     else:
         request.pop("generationConfig", None)
     if request.get("tools"):
-        request["tools"] = compiled_tools(request["tools"], form, notes)
+        request["tools"] = compiled_tools(request["tools"], form, notes, schemas)
     if is_claude and _has_functions(request):
         request["toolConfig"] = _validated(request.get("toolConfig") or {})
     request["sessionId"] = session_id(call)

@@ -15,7 +15,7 @@ from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gemini.call import Call, Credential
 from antigravity2api.gemini.jsontext import dumps
 from antigravity2api.gemini.models import ModelTable, check_name
-from antigravity2api.gemini.schema import Target
+from antigravity2api.gemini.schema import SchemaCache, Target
 from antigravity2api.gemini.types import Chunk
 from antigravity2api.upstreams import errors
 from antigravity2api.upstreams.base import Address, HttpRequest
@@ -77,6 +77,7 @@ class GeminiApi:
         self._version = version
         self._agent = honest_agent(user_agent)
         self._hosts = private_hosts(address)
+        self._schemas = SchemaCache()
         self._used = UsedSecrets()
         self._headers: dict[tuple[str, bool], tuple[tuple[str, str], ...]] = {}
 
@@ -92,7 +93,7 @@ class GeminiApi:
         method = "streamGenerateContent?alt=sse" if call.stream else "generateContent"
         self._used.add(credential.secret)
         notes: list[str] = []
-        request = _fitted(call, chosen_target(call, target, self.schema_form), notes)
+        request = _fitted(call, chosen_target(call, target, self.schema_form), notes, self._schemas)
         headers = self._headers.get((credential.secret, call.stream)) or self._new_headers(
             credential, stream=call.stream
         )
@@ -130,12 +131,12 @@ class GeminiApi:
         return errors.classify(status, headers, body, secrets=(*secrets, *self._used), hosts=self._hosts)
 
 
-def _fitted(call: Call, target: Target, notes: list[str]) -> dict[str, Any]:
+def _fitted(call: Call, target: Target, notes: list[str], schemas: SchemaCache) -> dict[str, Any]:
     """The request with only what the Gemini API knows, schemas compiled."""
     request = only(call.request, _FIELDS, notes)
     config = request.get("generationConfig")
     if config:
-        config = compiled_config(config, target, notes)
+        config = compiled_config(config, target, notes, schemas)
         if not _VERTEX_CONFIG.isdisjoint(config):
             config = without(config, _VERTEX_CONFIG, notes)
         image = config.get("imageConfig")
@@ -144,7 +145,7 @@ def _fitted(call: Call, target: Target, notes: list[str]) -> dict[str, Any]:
         request["generationConfig"] = config
     tools = request.get("tools")
     if tools:
-        request["tools"] = _fitted_tools(compiled_tools(tools, target, notes), notes)
+        request["tools"] = _fitted_tools(compiled_tools(tools, target, notes, schemas), notes)
         if not request["tools"]:
             del request["tools"]
             request.pop("toolConfig", None)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gemini.call import Call, Credential
-from antigravity2api.gemini.schema import Compiled, Target, compile_cached
+from antigravity2api.gemini.schema import Budget, Compiled, SchemaCache, Target
 from antigravity2api.upstreams.base import Address
 
 _NO_ARGUMENTS: dict[str, Any] = {"type": "object", "properties": {}}
@@ -45,30 +45,39 @@ def only(value: Mapping[str, Any], wanted: AbstractSet[str], notes: list[str]) -
     return {key: item for key, item in value.items() if key in wanted}
 
 
-def compiled_tools(tools: list[dict[str, Any]], target: Target, notes: list[str]) -> list[dict[str, Any]]:
-    """Function declarations with their parameters in the form that ``target`` names. Raises ``Fault``."""
+def compiled_tools(
+    tools: list[dict[str, Any]], target: Target, notes: list[str], cache: SchemaCache | None = None
+) -> list[dict[str, Any]]:
+    """Function declarations with their parameters in the form that ``target`` names, within one budget for all of
+    them. Raises ``Fault``."""
     out = []
+    memory = cache or SchemaCache()
+    budget = Budget()
     for tool in tools:
         declarations = tool.get("functionDeclarations")
         if not isinstance(declarations, list):
             out.append(tool)
             continue
-        made = [_declaration(each, f"tools[{index}]", target, notes) for index, each in enumerate(declarations)]
+        made = []
+        for index, each in enumerate(declarations):
+            try:
+                made.append(_declaration(each, target, notes, memory, budget))
+            except Fault as fault:
+                fault.param = fault.param or f"tools[{index}].function.parameters"
+                raise
         out.append({**tool, "functionDeclarations": made})
     return out
 
 
-def _declaration(declaration: dict[str, Any], path: str, target: Target, notes: list[str]) -> dict[str, Any]:
+def _declaration(
+    declaration: dict[str, Any], target: Target, notes: list[str], cache: SchemaCache, budget: Budget
+) -> dict[str, Any]:
     raw = declaration.get("parametersJsonSchema")
     if raw is None:
         if target is not Target.ANTIGRAVITY or declaration.get("parameters") is not None:
             return declaration
         raw = _NO_ARGUMENTS  # refused there without an object of at least one property
-    try:
-        compiled = compile_cached(raw, "parameters", target)
-    except Fault as fault:
-        fault.param = fault.param or f"{path}.function.parameters"
-        raise
+    compiled = cache.compile(raw, "parameters", target, budget)
     _tell(compiled, notes)
     unwanted = (
         {"parametersJsonSchema"} if target is Target.JSON_SCHEMA else {"parametersJsonSchema", "responseJsonSchema"}
@@ -79,13 +88,15 @@ def _declaration(declaration: dict[str, Any], path: str, target: Target, notes: 
     return made
 
 
-def compiled_config(config: dict[str, Any], target: Target, notes: list[str]) -> dict[str, Any]:
+def compiled_config(
+    config: dict[str, Any], target: Target, notes: list[str], cache: SchemaCache | None = None
+) -> dict[str, Any]:
     """The generation config with its response schema in the form that ``target`` names. Raises ``Fault``."""
     raw = config.get("responseJsonSchema")
     if raw is None:
         return config
     try:
-        compiled = compile_cached(raw, "response", target)
+        compiled = (cache or SchemaCache()).compile(raw, "response", target)
     except Fault as fault:
         fault.param = fault.param or "response_format.json_schema.schema"
         raise

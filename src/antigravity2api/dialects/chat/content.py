@@ -11,6 +11,7 @@ from antigravity2api.dialects.base import ImageShelf, StoredImage, Toolbox
 from antigravity2api.dialects.chat import fields
 from antigravity2api.errors import Fault, invalid
 from antigravity2api.gemini import media
+from antigravity2api.gemini.gif import GifBudget
 from antigravity2api.gemini.jsontext import loads_client
 from antigravity2api.gemini.models import ModelProfile
 from antigravity2api.gemini.parts import MarkdownImage, markdown_pieces, shelf_path
@@ -22,6 +23,7 @@ _USER_TYPES = "'text', 'image_url', 'input_audio', 'file' and 'video_url'"
 
 _MOST_LOOKUPS = 64
 _MOST_STORED = 48 << 20
+_HIDDEN_GIF_PIXELS = 4_000_000
 """Base64 characters of stored images that one request may bring back."""
 _SHALLOW = 60
 _LONG_DIGITS = re.compile(r"\d{19}").search
@@ -55,10 +57,12 @@ class _Shelf:
 class Reader:
     """Reads the content of one request's messages. Nothing is dropped unseen: what is no known part is refused."""
 
-    __slots__ = ("_applied", "_images", "_linked", "_profile", "_shelf")
+    __slots__ = ("_applied", "_gifs", "_images", "_linked", "_profile", "_shelf")
 
     def __init__(self, profile: ModelProfile, box: Toolbox, applied: list[str]) -> None:
         self._profile = profile
+        # GIFs are converted before a body is read; this is for those in a spelling that hid them.
+        self._gifs = GifBudget(pixels=_HIDDEN_GIF_PIXELS)
         self._images = box.images
         self._shelf: _Shelf | None = None
         self._applied = applied
@@ -184,7 +188,7 @@ class Reader:
         """An image of an earlier answer as the part it was; one without its bytes yet where they are on our shelf."""
         if image.path is None:
             try:
-                return media.image_from_base64(image.data, "messages")
+                return media.image_from_base64(image.data, "messages", gifs=self._gifs)
             except Fault:
                 return {"text": f"![{image.alt}](data:{image.mime_type};base64,{image.data})"}
         part: Part = {"inlineData": {"mimeType": "", "data": ""}}
@@ -249,7 +253,7 @@ class Reader:
         stored = self._stored(shelf_path(url))
         if stored is not None:
             return {"inlineData": {"mimeType": stored.mime_type, "data": stored.data}}
-        return media.image_part(url, path, low_detail=low and self._profile.media_resolution)
+        return media.image_part(url, path, low_detail=low and self._profile.media_resolution, gifs=self._gifs)
 
     def _stored(self, path: str | None) -> StoredImage | None:
         if path is None:
@@ -263,7 +267,7 @@ class Reader:
         source = fields.mapping(part, "source", path)
         if source is None:
             if "data" in part:
-                return media.image_from_base64(part["data"], f"{path}.data")
+                return media.image_from_base64(part["data"], f"{path}.data", gifs=self._gifs)
             return self._image_url({"image_url": part.get("image_url", part.get("image"))}, path)
         where = f"{path}.source"
         kind = fields.text(source, "type", where)
@@ -271,7 +275,7 @@ class Reader:
             return self._picture(fields.required_text(source, "url", where), f"{where}.url")
         if kind not in (None, "base64"):
             raise fields.one_of(f"{where}.type", kind, "'base64' and 'url'")
-        return media.image_from_base64(fields.required_text(source, "data", where), f"{where}.data")
+        return media.image_from_base64(fields.required_text(source, "data", where), f"{where}.data", gifs=self._gifs)
 
     def _audio(self, part: dict[str, Any], path: str) -> Part:
         audio = fields.mapping(part, "input_audio", path)
@@ -288,7 +292,7 @@ class Reader:
         for key in ("file_data", "file_url"):
             data = fields.text(file, key, where)
             if data is not None:
-                return media.file_part(data, name, f"{where}.{key}")
+                return media.file_part(data, name, f"{where}.{key}", gifs=self._gifs)
         if fields.text(file, "file_id", where) is not None:
             raise invalid(
                 "This gateway keeps no uploaded files; send the file itself in 'file_data' (a data URL or base64).",
@@ -306,13 +310,13 @@ class Reader:
         if kind == "text":
             return {"text": fields.required_text(source, "data", where)}
         if kind == "url":
-            return media.file_part(fields.required_text(source, "url", where), None, f"{where}.url")
+            return media.file_part(fields.required_text(source, "url", where), None, f"{where}.url", gifs=self._gifs)
         if kind not in (None, "base64"):
             raise fields.one_of(f"{where}.type", kind, "'base64', 'text' and 'url'")
         data = fields.required_text(source, "data", where)
         title = fields.text(part, "title", path)
         declared = fields.text(source, "media_type", where)
-        return media.file_part(data, title, f"{where}.data", mime_type=declared)
+        return media.file_part(data, title, f"{where}.data", mime_type=declared, gifs=self._gifs)
 
     def _video(self, part: dict[str, Any], path: str) -> Part:
         value = part.get("video_url")
