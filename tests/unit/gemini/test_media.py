@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import struct
-import time
 import tracemalloc
 from typing import Any
 
@@ -106,15 +105,12 @@ def test_twenty_megabytes_and_no_byte_more() -> None:
 def test_a_large_image_costs_one_passing_copy() -> None:
     text = "data:image/png;base64," + b64(PNG[:30] + bytes(9_000_000))
     tracemalloc.start()
-    start = time.perf_counter()
     part = media.image_part(text, "p")
-    seconds = time.perf_counter() - start
     held, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert part["inlineData"]["data"] == text[22:]
     assert held < 13_000_000, "the text of the part and nothing else"
     assert peak < 25_000_000
-    assert seconds < 2
 
 
 # -- types
@@ -265,13 +261,11 @@ def test_a_gif_that_cannot_be_read_is_refused(data: bytes) -> None:
 def test_a_gif_bomb_is_refused_before_it_is_decoded() -> None:
     bomb = bytearray(gif())
     bomb[6:10] = b"\xff\xff\xff\xff"
-    start = time.perf_counter()
     refused("invalid_image_format", media.gif_to_png, bytes(bomb), "p")
     frame = bytearray(gif())
     at = frame.index(b",\0\0\0\0")
     frame[at + 5 : at + 9] = b"\xff\xff\xff\xff"
     refused("invalid_image_format", media.gif_to_png, bytes(frame), "p")
-    assert time.perf_counter() - start < 1
 
 
 def test_the_limit_of_one_gif_is_told() -> None:

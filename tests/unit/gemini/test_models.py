@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -115,17 +114,6 @@ def test_an_operators_aliases_win_and_may_chain() -> None:
 def test_an_unusable_alias_is_told_to_the_operator(aliases: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="no usable model name"):
         ModelTable.load(aliases)
-
-
-def test_loading_is_quick() -> None:
-    best = min(_timed() for _ in range(5))
-    assert best < 0.05
-
-
-def _timed() -> float:
-    start = time.perf_counter()
-    ModelTable.load()
-    return time.perf_counter() - start
 
 
 # -- the list

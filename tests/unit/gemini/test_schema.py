@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import orjson
@@ -14,7 +13,6 @@ from antigravity2api.gemini.schema import (
     Compiled,
     SchemaCache,
     Target,
-    compile_cached,
     compile_parameters,
     compile_response,
     restore_args,
@@ -302,7 +300,9 @@ def test_circles_of_bare_references_end(target: Target) -> None:
         "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}, "c": {"allOf": [{"$ref": "#/$defs/c"}]}},
         "properties": {"p": {"$ref": "#/$defs/a"}, "q": {"$ref": "#/$defs/c"}},
     }
-    orjson.dumps(params(schema, target))
+    made = params(schema, target)
+    assert set(made["properties"]) == {"p", "q"}
+    assert orjson.loads(orjson.dumps(made)) == made
 
 
 @pytest.mark.slow
@@ -316,10 +316,8 @@ def test_a_schema_that_would_explode_stays_small(target: Target) -> None:
         for level in range(12)
     }
     bomb["d12"] = {"type": "object", "properties": {name: {"$ref": "#/$defs/d0"} for name in "abcdefgh"}}
-    start = time.perf_counter()
     made = params({"type": "object", "$defs": bomb, "properties": {"p": {"$ref": "#/$defs/d0"}}}, target)
     assert len(orjson.dumps(made)) < 5_000_000
-    assert time.perf_counter() - start < 5
 
 
 @pytest.mark.parametrize("target", list(Target))
@@ -687,9 +685,11 @@ def test_the_memory_is_bounded() -> None:
 
 def test_what_cannot_be_hashed_is_compiled_all_the_same() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "number", "maximum": 2**80}}}
-    assert compile_cached(schema, "parameters", B) == compile_parameters(schema, B)
+    cache = SchemaCache()
+    assert cache.compile(schema, "parameters", B) == compile_parameters(schema, B)
+    assert len(cache) == 0
     with pytest.raises(Fault):
-        compile_cached([], "parameters", B)
+        cache.compile([], "parameters", B)
 
 
 # -- the way back

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,6 @@ from antigravity2api.gemini.schema import (
     Budget,
     SchemaCache,
     Target,
-    compile_cached,
     compile_parameters,
     compile_response,
     restore_args,
@@ -120,10 +118,8 @@ def depth(value: Any) -> int:
 @pytest.mark.parametrize("name", GROWING)
 def test_a_growing_schema_costs_little_and_is_never_refused(name: str, target: Target) -> None:
     budget = Budget()
-    start = time.process_time()
     compiled = compile_parameters(GROWING[name], target, budget)
     compile_response(GROWING[name], target)
-    assert time.process_time() - start < 1.0, "some 0.15 s are usual"
     assert REQUEST_COPIES - budget.copies <= SCHEMA_COPIES
     assert budget.nodes >= 0
     text = orjson.dumps(compiled.schema)
@@ -136,13 +132,11 @@ def test_a_growing_schema_costs_little_and_is_never_refused(name: str, target: T
 @pytest.mark.parametrize("target", list(Target))
 def test_the_tools_of_a_request_share_one_budget(target: Target) -> None:
     budget = Budget()
-    start = time.process_time()
     notes = [
         compile_parameters({**GROWING[name], "title": str(index)}, target, budget).notes
         for index in range(2)
         for name in GROWING
     ]
-    assert time.process_time() - start < 4.0, "some 0.5 s are usual for these 52 tools"
     assert budget.nodes >= 0
     assert budget.copies >= 0
     assert ("size",) in {tuple(note for note in each if note == "size") for each in notes}
@@ -269,18 +263,15 @@ def test_a_request_that_was_cut_is_remembered_as_well() -> None:
     assert len(cache) == 6
 
 
-def test_without_a_memory_it_is_computed() -> None:
+def test_what_is_remembered_equals_what_is_computed() -> None:
     schema = {"type": "object", "properties": {"a": TEXT}}
     cache = SchemaCache()
-    assert compile_cached(schema, "parameters", B) == compile_cached(schema, "parameters", B, cache, Budget())
-    assert compile_cached(schema, "parameters", B, cache) is compile_cached(schema, "parameters", B, cache)
-    assert compile_cached(schema, "parameters", B) is not compile_cached(schema, "parameters", B)
+    assert cache.compile(schema, "parameters", B, Budget()) == compile_parameters(schema, B)
+    assert cache.compile(schema, "parameters", B) is cache.compile(schema, "parameters", B)
 
 
 def test_whether_arguments_were_wrapped_is_found_without_compiling_objects() -> None:
     hostile = {**GROWING["recursions"]}
-    start = time.process_time()
     for _ in range(200):
         assert restore_args({"value": 1.0}, {**hostile, "properties": {"value": {"type": "integer"}}}) == {"value": 1}
-    assert time.process_time() - start < 2.0
     assert restore_args({"value": 1.0}, {"type": "integer"}) == 1

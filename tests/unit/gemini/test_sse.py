@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import tracemalloc
 from itertools import pairwise
 
@@ -166,36 +165,29 @@ def test_the_limit_is_per_event_and_not_per_stream():
 
 
 @pytest.mark.parametrize("wrap", [event, text, lambda value: b"[" + text(value) + b"]"], ids=["sse", "raw", "array"])
-def test_a_huge_event_in_small_reads_costs_linear_time_and_little_memory(wrap):
-    def measured(megabytes: int) -> tuple[float, int]:
+def test_a_huge_event_in_small_reads_costs_little_memory(wrap):
+    def measured(megabytes: int) -> int:
         stream = wrap({"data": "QUJD" * (megabytes << 18)})
         pieces = [stream[at : at + 4096] for at in range(0, len(stream), 4096)]
         size = len(stream)
         del stream
         reader = EventReader()
         tracemalloc.start()
-        started = time.perf_counter()
         out = []
         while pieces:
             out += reader.feed(pieces.pop(0))
         out += reader.flush()
-        seconds = time.perf_counter() - started
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert len(out) == 1
         assert len(out[0]) > megabytes << 20
-        return seconds, peak * 100 // size
+        return peak * 100 // size
 
     measured(1)
-    small, _ = measured(2)
-    large, percent = measured(8)
-    assert large < 16 * small + 0.1
-    assert percent < 300
+    assert measured(8) < 300
 
 
-def test_thousands_of_elements_in_one_read_are_linear():
+def test_thousands_of_elements_in_one_read_are_all_read():
     element = text(TWO)
     for stream in (b"[" + b",".join([element] * 5000) + b"]", (element + b"\n") * 5000, b"data:" + element + b"\r\r"):
-        started = time.perf_counter()
-        read(stream if len(stream) > 10_000 else stream * 5000)
-        assert time.perf_counter() - started < 3
+        assert len(read(stream if len(stream) > 10_000 else stream * 5000)) == 5000
