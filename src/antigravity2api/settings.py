@@ -143,14 +143,14 @@ class Settings:
     gemini_base_url: str = _knob(
         WEB, "https://generativelanguage.googleapis.com", "Root of the Gemini API.", env="GOOGLE_GEMINI_BASE_URL"
     )
-    vertex: bool = _knob(SWITCH, False, "Use Vertex AI.", env="GOOGLE_GENAI_USE_VERTEXAI", later=True)
-    vertex_project: str | None = _knob(PROJECT, None, "Project for Vertex AI.", env="GOOGLE_CLOUD_PROJECT", later=True)
-    vertex_location: str = _knob(LOCATION, "global", "Location for Vertex AI.", env="GOOGLE_CLOUD_LOCATION", later=True)
+    vertex: bool = _knob(SWITCH, False, "Use Vertex AI.", env="GOOGLE_GENAI_USE_VERTEXAI")
+    vertex_project: str | None = _knob(PROJECT, None, "Project for Vertex AI.", env="GOOGLE_CLOUD_PROJECT")
+    vertex_location: str = _knob(LOCATION, "global", "Location for Vertex AI.", env="GOOGLE_CLOUD_LOCATION")
     vertex_credentials: Path | None = _knob(
-        PATH, None, "Google credentials file for Vertex AI.", env="GOOGLE_APPLICATION_CREDENTIALS", later=True
+        PATH, None, "Google credentials file for Vertex AI.", env="GOOGLE_APPLICATION_CREDENTIALS"
     )
     vertex_base_url: str | None = _knob(
-        WEB, None, "Other root for Vertex AI.", env="GOOGLE_VERTEX_BASE_URL", later=True
+        WEB, None, "Other root for Vertex AI.", env="GOOGLE_VERTEX_BASE_URL"
     )
     antigravity: bool = _knob(SWITCH, False, "The `antigravity` upstream; `on` says that you read the terms warning.")
     antigravity_base_url: str = _knob(
@@ -164,18 +164,21 @@ class Settings:
     )
     antigravity_project: str | None = _knob(PROJECT, None, "The project of that token.", env="ANTIGRAVITY_PROJECT")
     antigravity_oauth_client_id: str | None = _knob(
-        KEY, None, "Your own OAuth client for `login`; none is shipped.", env="ANTIGRAVITY_OAUTH_CLIENT_ID", later=True
+        KEY, None, "Your own OAuth client for `login`; none is shipped.", env="ANTIGRAVITY_OAUTH_CLIENT_ID"
     )
     antigravity_oauth_client_secret: str | None = _knob(
-        KEY, None, "The secret of that client.", env="ANTIGRAVITY_OAUTH_CLIENT_SECRET", secret=True, later=True
+        KEY, None, "The secret of that client.", env="ANTIGRAVITY_OAUTH_CLIENT_SECRET", secret=True
     )
     oauth_token_url: str = _knob(
-        WEB, "https://oauth2.googleapis.com/token", "Google's token endpoint.", env="GOOGLE_OAUTH_TOKEN_URL", later=True
+        WEB, "https://oauth2.googleapis.com/token", "Google's token endpoint.", env="GOOGLE_OAUTH_TOKEN_URL"
     )
     proxy: str | None = _knob(PROXY, None, "HTTP proxy towards the upstreams.", secret=True, ancestor="PROXY")
     user_agent: str = _knob(
         AGENT, f"antigravity2api/{__version__}", "How we name ourselves upstream.", shown="antigravity2api/VERSION"
     )
+
+    ca_file: Path | None = _knob(PATH, None, "More certificate authorities (PEM) to trust in calls to the upstreams.")
+    live_models: bool = _knob(SWITCH, True, "Ask the upstreams now and then which models they have.")
 
     max_attempts: int = _knob(integer(1, 5), 3, "Upstream tries a request; 1 means no retry and no failover.")
     cooldown: bool = _knob(SWITCH, True, "Learned cool-downs of credentials.")
@@ -224,7 +227,13 @@ class Settings:
 
     database_url: str = _knob(DATABASE, "", "The database.", shown="sqlite:///DATA_DIR/antigravity2api.db", secret=True)
     redis_url: str | None = _knob(REDIS, None, "Shared limits and locks across nodes.", secret=True, later=True)
-    secret_key: str | None = _knob(KEY, None, "Encrypts credentials at rest.", secret=True, later=True)
+    secret_key: str | None = _knob(
+        KEY, None, "Encrypts credentials at rest.", secret=True, shown="made in DATA_DIR/secret.key"
+    )
+    capture: bool = _knob(SWITCH, False, "Keep request and answer bodies for `logs show`; they hold what users wrote.")
+    logs_ttl: float = _knob(SECONDS, 3 * 86400.0, "How long `logs` remembers a request.", shown="3d")
+    logs_max_bytes: int = _knob(SIZE, 64 * 2**20, "Room for what `logs` remembers; the oldest go first.", shown="64MB")
+    metrics_open: bool = _knob(SWITCH, False, "Serve /metrics without a key.")
     open_secret_files: bool = _knob(SWITCH, False, "Start although a secret file can be read by others.")
 
     origins: Mapping[str, str] = field(default_factory=dict)
@@ -526,8 +535,6 @@ def check(settings: Settings) -> tuple[list[str], list[str]]:
     if settings.antigravity and (missing := _missing_for_antigravity(settings)):
         warnings.append(f"the antigravity upstream is left out: set {' and '.join(missing)}.")
     for setting in SETTINGS:
-        if setting.name.startswith("vertex_") and not settings.vertex:
-            continue  # Google's own names stand in many environments for other programs
         if setting.later and settings.origins.get(setting.name, "default") != "default":
             warnings.append(f"{settings.origins[setting.name]} is understood, but this release does not use it yet.")
     return refusals, warnings

@@ -559,8 +559,6 @@ def test_what_has_no_effect_yet_is_told(read):
     assert [text for text in warnings if "does not use it yet" in text] == [
         "ANTIGRAVITY2API_REDIS_URL (environment) is understood, but this release does not use it yet."
     ]
-    _, warnings = check(read(GOOGLE_GENAI_USE_VERTEXAI="true", GOOGLE_CLOUD_PROJECT="p"))
-    assert len(warnings) == 2
 
 
 def test_configured_upstreams_follow_the_order(read):

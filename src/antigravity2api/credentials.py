@@ -1,0 +1,76 @@
+"""What a credential is, wherever it comes from: configuration, or the store. Values only; no clock, no socket.
+
+A ``Record`` says who may ask an upstream and with what; a ``gemini.call.Credential`` is what one request carries (a
+key, or a bearer token that was made from the record).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Sort(StrEnum):
+    """How a credential proves itself. ``Record.secret`` has the keys named here."""
+
+    API_KEY = "api_key"
+    """``key``: a Gemini API key."""
+    EXPRESS_KEY = "express_key"
+    """``key``: a Vertex AI express-mode API key."""
+    SERVICE_ACCOUNT = "service_account"
+    """Google's service-account JSON as it is."""
+    DEFAULT = "application_default"
+    """``file`` or nothing: what google-auth finds (a file, the metadata server, workload identity)."""
+    OAUTH_USER = "oauth_user"
+    """``refresh_token``, and, where they are its own, ``client_id`` and ``client_secret``; without them the configured
+    OAuth client refreshes it. The token last obtained is ``access_token`` with ``expires_at`` (seconds, wall clock)."""
+    ACCESS_TOKEN = "access_token"  # noqa: S105 - a word for a kind
+    """``access_token``: a bearer token obtained elsewhere; nothing refreshes it."""
+
+
+class State(StrEnum):
+    """What a person has to know about a credential. Cooling down is the pool's own knowledge and not stored here."""
+
+    READY = "ready"
+    NEEDS_LOGIN = "needs_login"
+    NEEDS_VERIFICATION = "needs_verification"
+    DISABLED_BY_TERMS = "disabled_by_terms"
+    NO_PROJECT = "no_project"
+    DISABLED = "disabled"
+    """By the operator."""
+
+
+USABLE = frozenset({State.READY, State.NO_PROJECT, State.NEEDS_LOGIN, State.NEEDS_VERIFICATION})
+"""States in which the last credential left is asked all the same: it may have been mended meanwhile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One credential. ``id`` is safe to log and unique among all upstreams."""
+
+    id: str
+    upstream: str
+    """``gemini``, ``vertex`` or ``antigravity``."""
+    sort: Sort
+    secret: Mapping[str, Any] = field(repr=False)
+    label: str = ""
+    """A name for people: an account's e-mail address, or what the operator chose."""
+    project: str | None = None
+    location: str | None = None
+    """Vertex only; None is the configured one."""
+    enabled: bool = True
+    weight: int = 1
+    """How many requests it gets compared with the others, 1 to 100."""
+    priority: int = 0
+    """Lower ones are asked first; those of one priority share the load."""
+    stored: bool = False
+    """In the store (and not in the configuration): commands can change it."""
+    state: State = State.READY
+    message: str = ""
+    """The upstream's own words for a state that is not ready."""
+    link: str = ""
+    """Where the account's owner can mend it, if the upstream named a page."""
+    changed: float = 0.0
+    """When it was last written (seconds, wall clock)."""
