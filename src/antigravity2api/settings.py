@@ -534,9 +534,11 @@ def check(settings: Settings) -> tuple[list[str], list[str]]:
         )
     if settings.antigravity and (missing := _missing_for_antigravity(settings)):
         warnings.append(f"the antigravity upstream is left out: set {' and '.join(missing)}.")
-    for setting in SETTINGS:
-        if setting.later and settings.origins.get(setting.name, "default") != "default":
-            warnings.append(f"{settings.origins[setting.name]} is understood, but this release does not use it yet.")
+    warnings += [
+        f"{origin} is understood, but this release does not use it yet."
+        for setting in SETTINGS
+        if setting.later and (origin := settings.origins.get(setting.name, "default")) != "default"
+    ]
     return refusals, warnings
 
 
