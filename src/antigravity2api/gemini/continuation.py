@@ -1,8 +1,8 @@
 """Answers that come in several pieces: ``finishReason: CONTINUATION`` with a token, and checkpoints within a stream.
 
-A long answer ends a piece with a token; the same request with that token goes on where it stopped. A token may also come
-in the middle of a piece: when the connection breaks after it, the answer can be taken up from there, and what was shown
-since is generated once more. (Source: Google's documentation of long outputs on ai.google.dev and cloud.google.com.)
+A long answer ends a piece with a token; the same request with that token goes on where it stopped. A token may also
+come in the middle of a piece: when the connection breaks after it, the answer can be taken up from there, and what was
+shown since is generated once more. (Source: Google's documentation of long outputs on ai.google.dev and cloud.google.com.)
 
 The consumer of the chunks sees one answer: no end between the pieces, no text twice, counters that are the sum. Pure.
 """
@@ -52,7 +52,7 @@ class Continuation:
         """A chunk as the consumer shall see it. Raises ``Fault`` where a repeated piece says something else."""
         candidates = candidates_of(chunk)
         shown = [self._candidate(candidate) for candidate in candidates]
-        out: Chunk = {**chunk}
+        out: dict[str, Any] = {**chunk}
         if candidates:
             out["candidates"] = shown
         if type(usage := chunk.get("usageMetadata")) is dict:
