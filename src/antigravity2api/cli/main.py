@@ -18,6 +18,7 @@ COMMANDS = {
     "serve": "start the gateway",
     "sandbox": "start the embedded upstream alone",
     "models": "list the models that the table knows",
+    "logs": "show what happened to requests",
     "config": "write, check or show the configuration",
     "db": "upgrade the database or make a backup of it",
     "healthcheck": "ask a running gateway whether it is ready",

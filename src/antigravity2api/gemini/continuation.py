@@ -2,7 +2,8 @@
 
 A long answer ends a piece with a token; the same request with that token goes on where it stopped. A token may also
 come in the middle of a piece: when the connection breaks after it, the answer can be taken up from there, and what was
-shown since is generated once more. (Source: Google's documentation of long outputs on ai.google.dev and cloud.google.com.)
+shown since is generated once more. (Source: Google's documentation of long outputs, ai.google.dev and
+cloud.google.com.)
 
 The consumer of the chunks sees one answer: no end between the pieces, no text twice, counters that are the sum. Pure.
 """

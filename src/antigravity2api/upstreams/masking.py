@@ -113,6 +113,16 @@ def mask(text: str, secrets: Iterable[str] = (), *, hosts: Iterable[str] = (), e
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1].rstrip() + "…"
 
 
+def mask_keys(text: str, secrets: Iterable[str] = ()) -> str:
+    """``text`` of any length without keys, tokens and ``secrets``; everything else stays as it is."""
+    for secret in secrets:
+        if len(secret) >= 4:
+            text = text.replace(secret, _MASK)
+    for pattern in _SECRETS:
+        text = pattern.sub(_MASK, text)
+    return _SCHEME.sub(rf"\g<1>{_MASK}", text)
+
+
 def _is_public(host: str) -> bool:
     host = host.lower().rstrip(".")
     return any(host == name or host.endswith("." + name) for name in _PUBLIC)
