@@ -462,7 +462,7 @@ class _Branch:
         run.trace.upstream, run.trace.credential = upstream.name, credential.id
         request = upstream.prepare(run.call, credential)
         attempt = Attempt(upstream, run.new_consumer(self), run.deliver, run.loop)
-        attempt.exchange = run.gateway.transport.open(upstream.address, request, attempt)
+        attempt.exchange = run.gateway.transport.open(request.address or upstream.address, request, attempt)
         run.running.append(attempt)
         run.notes = request.notes
         return attempt

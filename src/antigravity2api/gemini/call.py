@@ -63,3 +63,7 @@ class Credential:
     id: str
     secret: str = field(repr=False)
     project: str | None = None
+    location: str | None = None
+    """Vertex AI alone: where its requests go; None is the upstream's own location."""
+    express: bool = False
+    """Vertex AI alone: the secret is an express-mode API key and no bearer token."""

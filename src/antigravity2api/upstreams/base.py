@@ -30,6 +30,8 @@ class HttpRequest(NamedTuple):
     body: bytes
     notes: tuple[str, ...] = ()
     """What the upstream's form made us change or drop, for ``x-antigravity2api-applied``."""
+    address: Address | None = None
+    """Where this request goes, if not to the upstream's own address: a credential may have a place of its own."""
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.method} {self.target})"  # headers hold secrets, the body holds prompts
