@@ -1,7 +1,8 @@
 """Faults on demand: the model ``gemini-fault-NAME`` misbehaves as the name says, every time the same way.
 
 This file holds the register; the behaviour stands in ``fault_statuses`` (honest HTTP errors), ``fault_wires`` (broken
-connections and framing) and ``fault_answers`` (well-framed answers that are odd inside).
+connections and framing), ``fault_pieces`` (answers in several pieces) and ``fault_answers`` (well-framed answers that
+are odd inside).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from types import MappingProxyType
 
 from antigravity2api.sandbox.fault import Fault
 from antigravity2api.sandbox.fault_answers import ANSWER_FAULTS
+from antigravity2api.sandbox.fault_pieces import PIECE_FAULTS
 from antigravity2api.sandbox.fault_statuses import STATUS_FAULTS
 from antigravity2api.sandbox.fault_wires import WIRE_FAULTS
 
@@ -19,7 +21,7 @@ PREFIX = "gemini-fault-"
 
 def _register() -> Mapping[str, Fault]:
     found: dict[str, Fault] = {}
-    for fault in (*WIRE_FAULTS, *STATUS_FAULTS, *ANSWER_FAULTS):
+    for fault in (*WIRE_FAULTS, *STATUS_FAULTS, *ANSWER_FAULTS, *PIECE_FAULTS):
         if fault.name in found:
             raise ValueError(f"two faults are called {fault.name}")
         found[fault.name] = fault
