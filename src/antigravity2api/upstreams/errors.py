@@ -126,6 +126,8 @@ class UpstreamError:
     metadata: dict[str, str] = field(default_factory=dict)
     delay: float | None = None
     """Seconds that the upstream wants us to wait."""
+    reset: float | None = None
+    """Seconds until a quota is whole again; what RetryInfo says beside it may be shorter, and in vain."""
     quota_ids: list[str] = field(default_factory=list)
     fields: list[str] = field(default_factory=list)
     """Request fields it finds fault with, in its own spelling."""
@@ -149,6 +151,18 @@ def fault_from_event(event: Any, *, secrets: Iterable[str] = (), hosts: Iterable
     return to_fault(read_error(200, {}, event), secrets=secrets, hosts=hosts)
 
 
+def plain_response(event: Any) -> dict[str, Any] | None:
+    """The response in an event that is not wrapped, where it has an empty ``error`` or a list around it; None for an
+    error. Raises ``Fault`` for what is no object."""
+    if isinstance(event, list) and len(event) == 1:  # errors of a request without alt=sse
+        event = event[0]
+    if not isinstance(event, dict):
+        raise Fault(Kind.BAD_ANSWER, "The upstream sent an event that is no JSON object.", retry=Retry.SAME)
+    if event.get("error") is not None:
+        return None
+    return {key: value for key, value in event.items() if key != "error"}
+
+
 def spent(fault: Fault) -> bool:
     """Whether a RATE_LIMITED fault means a quota that is gone for hours, not a moment's rate."""
     reason = fault.reason or ""
@@ -167,8 +181,11 @@ def read_error(status: int, headers: Mapping[str, str], body: Any) -> UpstreamEr
         error.status = code or _STATUS_OF_WORD.get(error.word, 500 if status == 200 else status)
     if not error.message:
         error.message = _no_words(error.status)
+    error.reset = parse_duration(error.metadata.get("quotaResetDelay"))
+    if error.reset is None:
+        error.reset = _until(error.metadata.get("quotaResetTimeStamp"), headers)
     if error.delay is None:
-        error.delay = _delay_beside(error, headers)
+        error.delay = error.reset if error.reset is not None else _delay_beside(error, headers)
     return error
 
 
@@ -330,13 +347,9 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
 
 
 def _delay_beside(error: UpstreamError, headers: Mapping[str, str]) -> float | None:
-    """A wait that is named elsewhere than in RetryInfo."""
-    delay = parse_duration(error.metadata.get("quotaResetDelay"))
-    if delay is None:
-        delay = _until(error.metadata.get("quotaResetTimeStamp"), headers)
-    if delay is None:
-        header = headers.get("retry-after", "").strip()
-        delay = parse_duration(header) if header[:1].isdigit() else _until(header, headers)
+    """A wait that is named elsewhere than in the details."""
+    header = headers.get("retry-after", "").strip()
+    delay = parse_duration(header) if header[:1].isdigit() else _until(header, headers)
     if delay is None:
         found = _WAIT.search(error.message)
         delay = parse_duration(_LONG_UNIT.sub(r"\1\2", found[1]).replace("millis", "ms")) if found else None
@@ -378,7 +391,14 @@ def to_fault(error: UpstreamError, *, secrets: Iterable[str] = (), hosts: Iterab
     fault.args = (fault.message,)
     fault.upstream_status = error.status
     fault.reason = fault.reason or error.reason
+    if fault.kind is Kind.CREDENTIAL:
+        fault.link = next(filter(is_link, (error.metadata.get("activationUrl", ""), *error.links)), None)
     return fault
+
+
+def is_link(text: str) -> bool:
+    """Whether this is an https address that can be shown as it is."""
+    return text.startswith("https://") and text.isascii() and text.isprintable() and " " not in text and len(text) <= 1000
 
 
 def _judge(error: UpstreamError) -> Fault:
@@ -420,6 +440,8 @@ def _fault(kind: Kind, error: UpstreamError, retry: Retry) -> Fault:
 
 def _quota(error: UpstreamError) -> Fault:
     fault = _fault(Kind.RATE_LIMITED, error, Retry.OTHER_CREDENTIAL)
+    if error.reset is not None:
+        fault.retry_after = max(error.reset, error.delay or 0.0)
     if error.reason is None or error.reason == "RATE_LIMIT_EXCEEDED":
         # The quota's own id says whether waiting a moment helps; Google's delay does not.
         fault.reason = next((quota for quota in error.quota_ids if "PerDay" in quota or "Daily" in quota), error.reason)

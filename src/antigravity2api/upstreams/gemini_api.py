@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from antigravity2api import __version__
-from antigravity2api.errors import Fault, Kind, Retry
+from antigravity2api.errors import Fault
 from antigravity2api.gemini.call import Call, Credential
 from antigravity2api.gemini.jsontext import dumps
 from antigravity2api.gemini.models import ModelTable, check_name
@@ -118,13 +118,10 @@ class GeminiApi:
         return self._unusual(event)
 
     def _unusual(self, event: Any) -> Chunk:
-        if isinstance(event, list) and len(event) == 1:  # errors of a request without alt=sse
-            event = event[0]
-        if not isinstance(event, dict):
-            raise Fault(Kind.BAD_ANSWER, "The upstream sent an event that is no JSON object.", retry=Retry.SAME)
-        if event.get("error") is None:
-            return {key: value for key, value in event.items() if key != "error"}
-        raise errors.fault_from_event(event, secrets=self._used, hosts=self._hosts)
+        response = errors.plain_response(event)
+        if response is None:
+            raise errors.fault_from_event(event, secrets=self._used, hosts=self._hosts)
+        return response
 
     def classify(self, status: int, headers: Mapping[str, str], body: bytes, *, secrets: tuple[str, ...] = ()) -> Fault:
         """What a non-200 answer means."""
