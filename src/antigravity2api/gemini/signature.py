@@ -1,7 +1,8 @@
 """Thought signatures: the opaque values that must return to the very part they came with.
 
 Clients drop fields they do not know, so what a model signed is remembered here under keys the client does return: the
-tool-call id we hand out, and a hash of name and arguments for clients that rewrite ids.
+tool-call id we hand out, and hashes of what was said: a call's name and arguments, a text, a thought, a picture. All
+hashes of what was said belong to one conversation (``thread_of``): nobody's signature ever goes out with another's words.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,16 +24,78 @@ ESCAPE = "skip_thought_signature_validator"
 _ESCAPES = (b"skip_thought_signature_validator", b"context_engineering_is_the_way_to_go")
 _URLSAFE = str.maketrans("-_", "+/")
 _OVERHEAD = 400
-"""Bytes of memory an entry costs beside its two strings."""
+"""Bytes of memory an entry costs beside its strings."""
+_MOST_HIDDEN = 256 << 10
+
+
+Thoughts = list[tuple[str, str]]
+"""Signed thoughts of one answer: the text of each, and its signature."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A signature and where it is valid: the model family and the upstream that made it."""
+    """A signature and where it is valid: the model family and the upstream that made it.
+
+    Beside it stands what the part needs to come back as it was. A call that nobody signed has an empty signature and is
+    remembered for the rest.
+    """
 
     signature: str
     family: str
     upstream: str
+    call_id: str = ""
+    """The id that the upstream itself gave the call."""
+    step: str = ""
+    """What the calls of one answer share; with ``place`` they find together again, however a client cut them up."""
+    place: int = 0
+    """Where the call stands in its answer; of a text: where in the whole text the signed part begins."""
+    length: int = 0
+    """Characters of the signed part of a text."""
+    mark: str = ""
+    """A hash of the arguments as they were handed out: a call that was edited since is no longer what was signed."""
+    edges: tuple[str, str] = ("", "")
+    """White space around a whole text, which clients trim."""
+    hidden: str = ""
+    """Words of the conversation, as ``concealed`` makes them: a store keeps them in memory or encrypted."""
+
+
+def concealed(thoughts: Thoughts | None = None, args: dict[str, Any] | None = None) -> str:
+    """Signed thoughts and original arguments as ``Signed.hidden``; ``""`` for nothing, or for more than is kept."""
+    held: dict[str, Any] = {}
+    if thoughts:
+        held["thoughts"] = thoughts
+    if args is not None:
+        held["args"] = args
+    if not held:
+        return ""
+    try:
+        made = orjson.dumps(held).decode()
+    except (TypeError, ValueError):  # integers past 64 bits, half surrogates
+        made = json.dumps(held, separators=(",", ":"), default=str)
+    return made if len(made) <= _MOST_HIDDEN else ""
+
+
+def thoughts_of(signed: Signed) -> Thoughts:
+    """The thoughts that stood before the call or text."""
+    pairs = _revealed(signed).get("thoughts")
+    pairs = pairs if isinstance(pairs, list) else []
+    return [(pair[0], pair[1]) for pair in pairs if isinstance(pair, list) and len(pair) == 2]
+
+
+def args_of(signed: Signed) -> dict[str, Any] | None:
+    """The arguments as the model wrote them, where they were handed out differently."""
+    args = _revealed(signed).get("args")
+    return args if isinstance(args, dict) else None
+
+
+def _revealed(signed: Signed) -> dict[str, Any]:
+    if not signed.hidden:
+        return {}
+    try:
+        held = json.loads(signed.hidden)
+    except ValueError:
+        return {}
+    return held if isinstance(held, dict) else {}
 
 
 class SignatureStore(Protocol):
@@ -105,7 +168,8 @@ class MemorySignatures:
 
 
 def _cost(key: str, signed: Signed) -> int:
-    return len(key) + len(signed.signature) + _OVERHEAD
+    beside = len(signed.hidden) + len(signed.call_id) + len(signed.step)
+    return len(key) + len(signed.signature) + beside + _OVERHEAD
 
 
 def call_key(external_id: str) -> str:
@@ -113,24 +177,64 @@ def call_key(external_id: str) -> str:
     return "call:" + (external_id if len(external_id) <= 128 else _digest(external_id.encode("utf-8", "replace")))
 
 
-def args_key(family: str, name: str, args: Any, position: int = 0) -> str:
+def args_key(thread: str, name: str, args: Any, position: int = 0) -> str:
     """The key of a tool call by what it says, for clients that rewrite ids.
 
     ``position`` counts among the calls of one step. Key order and 1 versus 1.0 make no difference.
     """
     return "args:" + _digest(
-        b"\0".join((family.encode(), name.encode("utf-8", "replace"), b"%d" % position, _canonical(args)))
+        b"\0".join((thread.encode(), name.encode("utf-8", "replace"), b"%d" % position, _canonical(args)))
     )
 
 
-def image_key(digest: str) -> str:
+def args_mark(key: str, args: Any) -> str:
+    """``Signed.mark`` for arguments as they stand, under the key of their call."""
+    return hashlib.blake2b(key.encode("utf-8", "replace") + b"\0" + _canonical(args), digest_size=9).hexdigest()
+
+
+def same_args(one: Any, other: Any) -> bool:
+    """Whether two spellings of arguments say the same."""
+    return _canonical(one) == _canonical(other)
+
+
+def image_key(name: str) -> str:
     """The key of an image by the hex digest of its decoded bytes."""
-    return "image:" + digest
+    return "image:" + name
 
 
-def text_key(family: str, text: str) -> str:
-    """The key of an answer by its text."""
-    return "text:" + _digest(family.encode() + b"\0" + text.encode("utf-8", "replace"))
+def text_key(thread: str, text: str, number: int = 0) -> str:
+    """The key of an answer by its text, white space around it apart; ``number`` counts its signed parts."""
+    said = text.strip().encode("utf-8", "replace")
+    return "text:" + _digest(b"\0".join((thread.encode(), b"%d" % number, said)))
+
+
+def thought_key(thread: str, text: str) -> str:
+    """The key of a signed thought by its text."""
+    return "thought:" + _digest(thread.encode() + b"\0" + text.strip().encode("utf-8", "replace"))
+
+
+def thread_of(contents: Sequence[Mapping[str, Any]]) -> str:
+    """A name for a conversation that its later requests share: its first text, as it goes up."""
+    parts = contents[0].get("parts") if contents else None
+    first = next((part["text"] for part in parts or () if isinstance(part.get("text"), str)), "")
+    return thread_named(first)
+
+
+def thread_named(first: str) -> str:
+    """The same from the first text itself."""
+    return _digest(first.encode("utf-8", "replace"))
+
+
+def tagged(signed: Signed) -> str:
+    """A signature with its family and upstream in one word, for shelves that keep a string."""
+    return f"{signed.family} {signed.upstream} {signed.signature}"
+
+
+def untagged(text: str) -> Signed | None:
+    """What ``tagged`` made; None for anything else."""
+    family, _, rest = text.partition(" ")
+    upstream, _, signature = rest.partition(" ")
+    return Signed(signature, family, upstream) if family and signature and " " not in signature else None
 
 
 def signature_bytes(value: str) -> bytes | None:

@@ -1,19 +1,28 @@
 """Thought signatures that outlive the process and are shared by all workers of a machine.
 
 Memory answers first. What it does not know may have been put by another worker or before a restart, so the database is
-asked; it keeps no key, only its SHA-256.
+asked; it keeps no key, only its SHA-256. Words of a conversation (thoughts that have to go back with their signature)
+are encrypted under the key of their row, which only the client's next request can name: who reads the file reads nothing.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import orjson
 
 from antigravity2api.gemini.signature import MemorySignatures, Signed
 from antigravity2api.store.database import transaction
 from antigravity2api.store.live import LiveDatabase
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 TTL = 86_400.0
 MAX_ROWS = 200_000
@@ -22,9 +31,15 @@ _ROW = 200
 """Bytes that a row costs beside its signature."""
 _SLICE = 200
 """Rows removed in one transaction: the lock is held for a millisecond."""
-_PUT = "INSERT OR REPLACE INTO signatures (key, signature, family, upstream, created) VALUES (?, ?, ?, ?, ?)"
-_OLDEST = "SELECT id, created <= ?, length(signature) FROM signatures ORDER BY id LIMIT ?"
-_GET = "SELECT signature, family, upstream, created FROM signatures WHERE key = ?"
+_PUT = (
+    "INSERT OR REPLACE INTO signatures (key, signature, family, upstream, created, beside, sealed)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+_SIZE = "length(signature) + coalesce(length(beside), 0) + coalesce(length(sealed), 0)"
+_TOTAL = f"SELECT count(*), total({_SIZE}) FROM signatures"
+_OLDEST = f"SELECT id, created <= ?, {_SIZE} FROM signatures ORDER BY id LIMIT ?"
+_GET = "SELECT signature, family, upstream, created, beside, sealed FROM signatures WHERE key = ?"
+_NONCE = 12
 
 
 class DurableSignatures:
@@ -57,8 +72,11 @@ class DurableSignatures:
         signature = signed.signature
         if not signature.isascii():
             return  # no signature of Google's; a client would get it back from memory
-        row = (self._digest(key), signature.encode(), signed.family, signed.upstream, int(self._wall()))
-        self._live.write(_PUT, row, len(signature))
+        beside = _beside(signed)
+        sealed = self._seal(key, signed.hidden) if signed.hidden else None
+        now = int(self._wall())
+        row = (self._digest(key), signature.encode(), signed.family, signed.upstream, now, beside, sealed)
+        self._live.write(_PUT, row, len(signature) + len(sealed or b""))
 
     def get(self, key: str) -> Signed | None:
         """What was remembered under ``key`` by any worker and is not too old, or None."""
@@ -68,20 +86,21 @@ class DurableSignatures:
         row = self._live.read(_GET, (self._digest(key),))
         if row is None:
             return None
-        signature, family, upstream, created = row
+        signature, family, upstream, created, beside, sealed = row
         if not isinstance(signature, bytes) or not isinstance(created, int):
             return None  # a damaged page can hold anything
         age = max(0.0, self._wall() - created)
         if age >= self._ttl:
             return None
-        signed = Signed(signature.decode("ascii", "replace"), family, upstream)
+        hidden = self._unsealed(key, sealed) if isinstance(sealed, bytes) else ""
+        signed = _with_beside(Signed(signature.decode("ascii", "replace"), family, upstream, hidden=hidden), beside)
         self._memory.put(key, signed, age=age)
         return signed
 
     def prune(self, connection: sqlite3.Connection) -> None:
         """Remove what is too old or too much, the oldest first, in slices. Raises sqlite3.Error."""
         horizon = self._wall() - self._ttl
-        rows, size = connection.execute("SELECT count(*), total(length(signature)) FROM signatures").fetchone()
+        rows, size = connection.execute(_TOTAL).fetchone()
         size += rows * _ROW
         while True:
             gone = []
@@ -97,3 +116,36 @@ class DurableSignatures:
 
     def _digest(self, key: str) -> bytes:
         return sha256(self._realm + key.encode("utf-8", "surrogatepass")).digest()
+
+    def _cipher(self, key: str) -> AESGCM:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - few conversations need it
+
+        return AESGCM(sha256(b"seal\0" + self._realm + key.encode("utf-8", "surrogatepass")).digest())
+
+    def _seal(self, key: str, text: str) -> bytes:
+        nonce = os.urandom(_NONCE)
+        return nonce + self._cipher(key).encrypt(nonce, text.encode("utf-8", "surrogatepass"), None)
+
+    def _unsealed(self, key: str, sealed: bytes) -> str:
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as above
+
+        try:
+            return self._cipher(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], None).decode("utf-8", "surrogatepass")
+        except (InvalidTag, ValueError):
+            return ""  # a damaged page
+
+
+def _beside(signed: Signed) -> bytes | None:
+    """All that is no signature and no word of the conversation; None where there is nothing."""
+    row = (signed.call_id, signed.step, signed.place, signed.length, signed.mark, *signed.edges)
+    return orjson.dumps(row) if any(row) else None
+
+
+def _with_beside(signed: Signed, beside: object) -> Signed:
+    if not isinstance(beside, bytes):
+        return signed
+    try:
+        call_id, step, place, length, mark, before, behind = orjson.loads(beside)
+    except ValueError:
+        return signed  # a damaged page
+    return replace(signed, call_id=call_id, step=step, place=place, length=length, mark=mark, edges=(before, behind))
