@@ -214,7 +214,7 @@ PROXY = Form("http://host:port or http://user:password@host:port, special charac
 DATABASE = Form("sqlite:///path or postgresql://user@host/name", _store_url("sqlite", "postgresql", "postgres"))
 REDIS = Form("redis://host:port/number or rediss://…", _store_url("redis", "rediss"))
 PROJECT = matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", "a project id of letters, digits and `-`")
-LOCATION = matching(r"[a-z0-9-]{1,40}", "a location such as global or europe-west4")
+LOCATION = matching(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", "a location such as global, eu or europe-west4")
 AGENT = Form("printable ASCII that does not pass for another client (antigravity/, GeminiCLI/, CloudCode)", _user_agent)
 ORDER = Form(f"some of {', '.join(UPSTREAMS)}, comma separated, first choice first", _upstreams)
 ALIASES = Form("alias=model pairs, comma separated (in the TOML file: a table [aliases])", _aliases)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import ipaddress
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
 from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
@@ -42,6 +42,7 @@ from antigravity2api.forms import (
     number,
     without_secrets,
 )
+from antigravity2api.settings_files import as_text, credentials_file, dotenv, read_text, secret_file
 
 PREFIX = "ANTIGRAVITY2API_"
 
@@ -135,7 +136,8 @@ class Settings:
     gemini_api_key: tuple[str, ...] = _knob(
         KEYS,
         (),
-        "Gemini API keys: configures the `gemini` upstream.",
+        "Gemini API keys: configures the `gemini` upstream. With Vertex AI on and neither project nor location set, "
+        "`GOOGLE_API_KEY` is the express-mode key of Vertex AI instead.",
         env="GEMINI_API_KEY",
         also=("GOOGLE_API_KEY",),
         secret=True,
@@ -143,15 +145,23 @@ class Settings:
     gemini_base_url: str = _knob(
         WEB, "https://generativelanguage.googleapis.com", "Root of the Gemini API.", env="GOOGLE_GEMINI_BASE_URL"
     )
-    vertex: bool = _knob(SWITCH, False, "Use Vertex AI.", env="GOOGLE_GENAI_USE_VERTEXAI")
+    vertex: bool = _knob(
+        SWITCH,
+        False,
+        "The `vertex` upstream: Vertex AI.",
+        env="GOOGLE_GENAI_USE_VERTEXAI",
+        also=("GOOGLE_GENAI_USE_ENTERPRISE",),
+    )
     vertex_project: str | None = _knob(PROJECT, None, "Project for Vertex AI.", env="GOOGLE_CLOUD_PROJECT")
     vertex_location: str = _knob(LOCATION, "global", "Location for Vertex AI.", env="GOOGLE_CLOUD_LOCATION")
     vertex_credentials: Path | None = _knob(
-        PATH, None, "Google credentials file for Vertex AI.", env="GOOGLE_APPLICATION_CREDENTIALS"
+        PATH,
+        None,
+        "Google credentials file for Vertex AI.",
+        env="GOOGLE_APPLICATION_CREDENTIALS",
+        shown="the machine's own (application default credentials)",
     )
-    vertex_base_url: str | None = _knob(
-        WEB, None, "Other root for Vertex AI.", env="GOOGLE_VERTEX_BASE_URL"
-    )
+    vertex_base_url: str | None = _knob(WEB, None, "Other root for Vertex AI.", env="GOOGLE_VERTEX_BASE_URL")
     antigravity: bool = _knob(SWITCH, False, "The `antigravity` upstream; `on` says that you read the terms warning.")
     antigravity_base_url: str = _knob(
         WEB,
@@ -236,6 +246,8 @@ class Settings:
     metrics_open: bool = _knob(SWITCH, False, "Serve /metrics without a key.")
     open_secret_files: bool = _knob(SWITCH, False, "Start although a secret file can be read by others.")
 
+    vertex_api_key: tuple[str, ...] = field(default=(), repr=False)
+    """Express-mode keys of Vertex AI: ``GOOGLE_API_KEY``, where it is read so."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Where each value came from, by setting name."""
     notices: tuple[str, ...] = ()
@@ -281,7 +293,7 @@ def load(overrides: Mapping[str, str], environ: Mapping[str, str], cwd: Path) ->
     problems: list[str] = []
     flags = _Source(overrides, "flag", cwd, _toml_names)
     env = _Source(environ, "environment", cwd, _env_names)
-    dot = _Source(_dotenv(cwd / ".env", problems), ".env", cwd, _env_names)
+    dot = _Source(dotenv(cwd / ".env", problems), ".env", cwd, _env_names)
     for source in (env, dot):
         problems += _unknown(source.values, source.label)
 
@@ -302,6 +314,7 @@ def load(overrides: Mapping[str, str], environ: Mapping[str, str], cwd: Path) ->
     if path is not None:
         values["config"] = path
     _complete(values, environ, problems)
+    notices += _share_google_key(values, origins, sources)
     if problems:
         raise SettingsError(problems)
     return Settings(**values, origins=origins, notices=tuple(notices))
@@ -324,7 +337,7 @@ def _at(setting: Setting, source: _Source, name: str, problems: list[str]) -> tu
         return None
     if pointer:
         where = f"{name}{suffix} ({source.label})"
-        raw = _secret_file(source.base, pointer, where, problems)
+        raw = secret_file(source.base, pointer, where, problems)
     else:
         where = f"--{name.replace('_', '-')}" if source.label == "flag" else f"{name} ({source.label})"
     if raw and setting.convert and name == setting.ancestor:
@@ -372,6 +385,23 @@ def _complete(values: dict[str, Any], environ: Mapping[str, str], problems: list
     values.setdefault("database_url", f"sqlite:///{values['data_dir']}/antigravity2api.db")
 
 
+def _share_google_key(values: dict[str, Any], origins: dict[str, str], sources: Sequence[_Source]) -> list[str]:
+    """GOOGLE_API_KEY as Google's SDKs read it: where Vertex AI is on and neither project nor location is set, it is an
+    express-mode key and no Gemini API key. What the operator should know of it."""
+    gemini = next(setting for setting in SETTINGS if setting.name == "gemini_api_key")
+    named = [source for source in sources if source.names is _env_names]
+    google = _lookup(replace(gemini, env=gemini.also[0], also=()), named, []) if values.get("vertex") else None
+    if google is None:
+        return []
+    for place in ("vertex_project", "vertex_location"):
+        if place in values:
+            return [f"{google[1]} is no express-mode key of Vertex AI, because {origins[place]} is set."]
+    values["vertex_api_key"] = google[0]
+    keys, origins["gemini_api_key"] = _lookup(replace(gemini, also=()), sources, []) or ((), "default")
+    values["gemini_api_key"] = keys
+    return [f"{google[1]} is an express-mode key of Vertex AI, because GOOGLE_CLOUD_PROJECT is not set."]
+
+
 def _xdg(environ: Mapping[str, str], variable: str, below_home: str) -> Path | None:
     # The XDG base directory specification: a relative path in these variables is to be ignored.
     if Path(base := environ.get(variable, "")).is_absolute():
@@ -410,34 +440,9 @@ def _suggest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]}?" if close else " `antigravity2api config show` lists them all."
 
 
-_LINE = re.compile(
-    r"""(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(?:'([^']*)'|"((?:[^"\\]|\\.)*)"|([^#'"\s][^#]*?|[^\s#]\S*)?)\s*(?:\#.*)?""",
-    re.ASCII,
-)
-_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
-
-
-def _dotenv(path: Path, problems: list[str]) -> dict[str, str]:
-    """``NAME=value`` lines; blank lines, comments, ``export`` and quotes as shells write them; no expansion."""
-    text = _text(path, f"{path}", problems) if path.is_file() else ""
-    values: dict[str, str] = {}
-    for row, line in enumerate(text.splitlines(), 1):
-        if not (line := line.strip()) or line.startswith("#"):
-            continue
-        if (match := _LINE.fullmatch(line)) is None:
-            # The line is not quoted: it may hold a secret.
-            problems.append(f"{path}:{row}: not NAME=value.")
-            continue
-        name, single, double, bare = match.groups()
-        if double is not None:
-            double = re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[1]), double)
-        values[name] = single if single is not None else double if double is not None else bare or ""
-    return values
-
-
 def _toml(path: Path, problems: list[str]) -> dict[str, str]:
     try:
-        table = tomllib.loads(_text(path, str(path), problems))
+        table = tomllib.loads(read_text(path, str(path), problems))
     except tomllib.TOMLDecodeError as error:
         problems.append(f"{path}: not TOML: {error}.")
         return {}
@@ -447,54 +452,11 @@ def _toml(path: Path, problems: list[str]) -> dict[str, str]:
     for name, value in table.items():
         if name not in known:
             problems.append(f"{name} ({path}) is not a setting.{_suggest(name, known)}")
-        elif (raw := _as_text(name, value)) is None:
+        elif (raw := as_text(name, value)) is None:
             problems.append(f"{name} ({path}): a {type(value).__name__} does not fit here.")
         else:
             values[name] = raw
     return values
-
-
-def _as_text(name: str, value: object) -> str | None:
-    """A TOML value in the words that the environment would use."""
-    match value:
-        case str():
-            return value
-        case bool():
-            return "on" if value else "off"
-        case int() | float():
-            return str(value)
-        case list() if all(isinstance(item, str) for item in value):
-            return ",".join(value)
-        case dict() if name == "aliases" and all(isinstance(item, str) for item in value.values()):
-            return ",".join(f"{alias}={model}" for alias, model in value.items())
-    return None
-
-
-def _text(path: Path, where: str, problems: list[str]) -> str:
-    shown = without_secrets(str(path))  # somebody may have put the secret itself where its place belongs
-    try:
-        if path.stat().st_size > 2**20:
-            problems.append(f"{where}: {shown} is larger than 1 MB.")
-            return ""
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        problems.append(f"{where}: cannot read {shown}: {error.strerror}.")
-    except UnicodeDecodeError:
-        problems.append(f"{where}: {shown} is not UTF-8.")
-    return ""
-
-
-def _secret_file(base: Path, pointer: str, where: str, problems: list[str]) -> str:
-    try:
-        path = base / PATH.read(pointer)
-    except ValueError:
-        problems.append(f"{where}: {without_secrets(pointer)[:200]!r} is not a path.")
-        return ""
-    count = len(problems)
-    text = _text(path, where, problems).strip()
-    if not text and len(problems) == count:
-        problems.append(f"{where}: {path} is empty.")
-    return text
 
 
 # --- rules about keys and addresses ----------------------------------------------------------------------------------
@@ -534,6 +496,7 @@ def check(settings: Settings) -> tuple[list[str], list[str]]:
         )
     if settings.antigravity and (missing := _missing_for_antigravity(settings)):
         warnings.append(f"the antigravity upstream is left out: set {' and '.join(missing)}.")
+    warnings += _about_vertex(settings)
     warnings += [
         f"{origin} is understood, but this release does not use it yet."
         for setting in SETTINGS
@@ -546,6 +509,7 @@ def configured_upstreams(settings: Settings) -> tuple[str, ...]:
     """The upstreams that have what they need, first choice first."""
     ready = {
         "gemini": bool(settings.gemini_api_key),
+        "vertex": settings.vertex and _trouble_with_vertex(settings) is None,
         "antigravity": settings.antigravity and not _missing_for_antigravity(settings),
     }
     return tuple(name for name in settings.upstreams if ready.get(name))
@@ -558,6 +522,42 @@ def _missing_for_antigravity(settings: Settings) -> list[str]:
         "ANTIGRAVITY_PROJECT": settings.antigravity_project,
     }
     return [name for name, value in needed.items() if value is None]
+
+
+def vertex_project(settings: Settings) -> str | None:
+    """The project for Vertex AI: the operator's word, else the one that a service account's file names. None where only
+    the machine's own credentials may know one."""
+    if settings.vertex_project or settings.vertex_credentials is None:
+        return settings.vertex_project
+    project = credentials_file(settings.vertex_credentials).get("project_id")
+    return project if isinstance(project, str) and project else None
+
+
+def _trouble_with_vertex(settings: Settings) -> str | None:
+    """Why the upstream that was switched on cannot serve, as far as the settings show it."""
+    path = settings.vertex_credentials
+    if settings.vertex_api_key or path is None:
+        return None
+    if not credentials_file(path):
+        where = settings.origins.get("vertex_credentials", "vertex_credentials")
+        return f"{where}: {without_secrets(str(path))} is no credentials file that can be read"
+    return None if vertex_project(settings) else "set GOOGLE_CLOUD_PROJECT, which the credentials file does not name"
+
+
+def _about_vertex(settings: Settings) -> Iterator[str]:
+    """Warnings about settings that cannot mean what they say."""
+    if settings.vertex and (trouble := _trouble_with_vertex(settings)):
+        yield f"the vertex upstream is left out: {trouble}."
+    if settings.vertex and settings.vertex_api_key and settings.vertex_credentials:
+        yield (
+            "GOOGLE_APPLICATION_CREDENTIALS is not used: GOOGLE_API_KEY without GOOGLE_CLOUD_PROJECT asks for the "
+            "express mode of Vertex AI. Set GOOGLE_CLOUD_PROJECT, or remove one of them."
+        )
+    if settings.vertex and "vertex" not in settings.upstreams:
+        yield f"Vertex AI is on, but vertex is not among {settings.origins.get('upstreams', 'upstreams')}."
+    alone = settings.vertex_project and not (settings.gemini_api_key or settings.antigravity)
+    if not settings.vertex and (settings.vertex_base_url or alone):
+        yield "Vertex AI has settings, but is off: set GOOGLE_GENAI_USE_VERTEXAI=true to use it."
 
 
 def redacted(setting: Setting, value: Any) -> Any:

@@ -90,7 +90,7 @@ class ModelEntry:
     display_name: str
     profile: ModelProfile
     surfaces: tuple[str, ...] = ("gemini",)
-    """Where the id exists: ``gemini``, ``antigravity`` or both. An alias exists where its model does."""
+    """Where the id exists: ``gemini``, ``vertex``, ``antigravity``. An alias exists where its model does."""
     alias_of: str | None = None
 
     @property
@@ -178,8 +178,9 @@ class ModelTable:
 
     def _add(self, row: Mapping[str, Any], families: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
         name, like = row["id"], row.get("like")
+        family: Mapping[str, Any] = families.get(row.get("family"), {})
         if like is None:
-            values = {**shared, **families.get(row["family"], {}), **row}
+            values = {**shared, **family, **row}
             known: dict[str, Any] = {key: values[key] for key in values.keys() & _FIELDS}
             for key, value in known.items():
                 if isinstance(value, list):
@@ -197,7 +198,7 @@ class ModelTable:
                 id=name,
                 display_name=row.get("name", name),
                 profile=profile,
-                surfaces=tuple(row.get("surfaces", ("gemini",))),
+                surfaces=tuple(row.get("surfaces") or family.get("surfaces") or ("gemini",)),
             )
 
     def _offer(self, alias: str) -> None:

@@ -127,7 +127,7 @@ def test_the_list_offers_models_and_the_spelled_out_aliases() -> None:
     assert entries["gemini-4-neon"].display_name == "Gemini 4 Neon"
     assert entries["gemini-2.5-flash"].input_limit == 1_048_576
     assert entries["claude-sonnet-4-6"].surfaces == ("antigravity",)
-    assert entries["gemini-2.0-flash-exp"].surfaces == ("gemini",)
+    assert entries["gemini-2.0-flash-exp"].surfaces == ("gemini", "vertex")
     assert entries["gemini-embedding-001"].kind == "embedding"
     assert len(entries) == len(TABLE.entries())
     assert TABLE.entry("models/gemini-4-neon") is entries["gemini-4-neon"]
@@ -140,13 +140,13 @@ def test_an_id_may_exist_on_several_surfaces() -> None:
     assert both == ["gemini-3.1-flash-image", "gemini-3.1-flash-lite"]
     for entry in TABLE.entries():
         assert entry.surfaces
-        assert set(entry.surfaces) <= {"gemini", "antigravity"}
+        assert set(entry.surfaces) <= {"gemini", "vertex", "antigravity"}
         assert entry.surface == entry.surfaces[0]
     table = ModelTable.load({"small": "gemini-3.1-flash-lite", "own": "tunedModels/x"})
     small, own = table.entry("small"), table.entry("own")
     assert small is not None
     assert own is not None
-    assert small.surfaces == ("gemini", "antigravity")
+    assert small.surfaces == ("gemini", "vertex", "antigravity")
     assert own.surfaces == ("gemini",)
 
 
