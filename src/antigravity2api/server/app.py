@@ -16,7 +16,8 @@ from antigravity2api.dialects.chat.listing import list_models, one_model
 from antigravity2api.errors import Fault, Kind
 from antigravity2api.gateway import Gateway, Trace
 from antigravity2api.gemini.models import ModelEntry
-from antigravity2api.gemini.usage import usage_of
+from antigravity2api.gemini.usage import Usage, usage_of
+from antigravity2api.metrics import Metrics
 from antigravity2api.server.auth import Keys
 from antigravity2api.server.base import Admission, Handler, Head, Headers, Refusal, Responder
 from antigravity2api.store.images import DiskImages
@@ -53,6 +54,8 @@ class App:
         log: Log,
         *,
         max_body: int,
+        metrics: Metrics | None = None,
+        metrics_open: bool = False,
     ) -> None:
         self.gateway = gateway
         self.chat = dialect
@@ -60,6 +63,7 @@ class App:
         self.images = images
         self.log = log
         self.max_body = max_body
+        self.metrics = metrics or Metrics(lambda model: gateway.box.models.entry(model) is not None)
         self.draining = False
         self._created = int(time.time())
         self._traces: dict[str, tuple[str, Trace | None]] = {}
@@ -70,6 +74,7 @@ class App:
             "/chat/completions": chat,
             "/v1/models": models,
             "/models": models,
+            "/metrics": Endpoint(("GET", "HEAD"), self._metrics, open=metrics_open),
             "/health/live": Endpoint(("GET", "HEAD"), self._live, open=True),
             "/health/ready": Endpoint(("GET", "HEAD"), self._ready, open=True),
         }
@@ -111,6 +116,8 @@ class App:
         if endpoint.body and (fault := _bad_media(head)) is not None:
             return self._refusal(fault, head)
         trace = Trace() if endpoint.body else None
+        if trace is not None:
+            self.metrics.request_started()
         self._traces[head.request_id] = (key or "", trace)
         return Admission(endpoint.handle, self.max_body if endpoint.body else 0)
 
@@ -127,6 +134,8 @@ class App:
 
     def finished(self, head: Head, status: int, sent_bytes: int, seconds: float, outcome: str) -> None:
         key, trace = self._traces.pop(head.request_id, ("", None))
+        usage = usage_of(trace.usage) if trace is not None and trace.usage else None
+        self.metrics.request_ended(trace, status, seconds, outcome, usage)
         line: dict[str, object] = {
             "ts": stamp(),
             "level": "info",
@@ -146,7 +155,7 @@ class App:
         if client_id and _CLIENT_ID.fullmatch(client_id):
             line["client_id"] = client_id
         if trace is not None and trace.model:
-            _describe(line, trace)
+            _describe(line, trace, usage)
         self.log.request(line)
 
     # -- handlers --------------------------------------------------------------------------------------------------
@@ -200,6 +209,10 @@ class App:
             (b"content-security-policy", b"default-src 'none'; sandbox"),
         ]
         responder.send(200, headers, data)
+
+    async def _metrics(self, head: Head, body: bytes | bytearray, responder: Responder) -> None:
+        media, page = self.metrics.render(head.headers.get("accept", ""))
+        responder.send(200, [(b"content-type", media.encode()), (b"cache-control", b"no-store")], page)
 
     async def _live(self, head: Head, body: bytes | bytearray, responder: Responder) -> None:
         responder.send(200, _JSON, b'{"status":"live"}')
@@ -278,7 +291,7 @@ def _milliseconds(seconds: float) -> float:
     return int(seconds * 100_000 + 0.5) / 100
 
 
-def _describe(line: dict[str, object], trace: Trace) -> None:
+def _describe(line: dict[str, object], trace: Trace, usage: Usage | None) -> None:
     line["model"] = clean(trace.model)
     line["stream"] = trace.stream
     line["upstream"] = trace.upstream
@@ -286,8 +299,7 @@ def _describe(line: dict[str, object], trace: Trace) -> None:
     line["attempts"] = trace.attempts
     if trace.first_event is not None:
         line["first_ms"] = _milliseconds(trace.first_event)
-    if trace.usage:
-        usage = usage_of(trace.usage)
+    if usage is not None:
         line["prompt_tokens"] = usage.prompt
         line["completion_tokens"] = usage.completion
         line["reasoning_tokens"] = usage.reasoning
