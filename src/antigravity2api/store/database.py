@@ -13,8 +13,12 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+
+from antigravity2api.store import keep
+from antigravity2api.store.keep import Kept, SnapshotError
 
 PREFIX = "sqlite:///"
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -140,11 +144,13 @@ def upgrade(path: Path, *, busy: float = 5.0) -> tuple[int, int]:
 
     Raises DatabaseRefused for a newer database, sqlite3.Error and OSError for what the machine refuses.
     """
-    with _alone(path):
-        return _upgrade(path, busy)
+    with alone(path):
+        before, now, _ = _upgrade(path, busy)
+    return before, now
 
 
-def _upgrade(path: Path, busy: float) -> tuple[int, int]:
+def _upgrade(path: Path, busy: float, kept: Kept | None = None) -> tuple[int, int, Begun | None]:
+    """Where the file is new it begins with ``kept``, or else with the snapshot beside it."""
     _make_private(path)
     with closing(connect(path, busy=busy)) as connection:
         before = version_of(connection)
@@ -156,9 +162,21 @@ def _upgrade(path: Path, busy: float) -> tuple[int, int]:
             )
         if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
             connection.execute("PRAGMA journal_mode = WAL")
-        if before < now:
-            _migrate(connection)
-    return before, now
+        if before == now:
+            return before, now, None
+        begun = Begun()
+        if before == 0 and kept is None:
+            try:
+                kept = keep.read_snapshot(keep.snapshot_path(path))
+            except SnapshotError as error:
+                begun = Begun(trouble=f"the snapshot {keep.snapshot_path(path)} cannot be used: {error}")
+        if kept is not None and kept.version > now:
+            begun = Begun(trouble=f"{keep.snapshot_path(path)} was made by a newer release")
+            kept = None
+        count = _migrate(connection, kept)
+        if count:
+            begun = Begun(credentials=count)
+    return before, now, begun if begun != Begun() else None
 
 
 def _make_private(path: Path) -> None:
@@ -171,8 +189,12 @@ def _make_private(path: Path) -> None:
             path.chmod(0o600)
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Every missing step in one transaction: all of them, or none."""
+def _migrate(connection: sqlite3.Connection, kept: Kept | None = None) -> int:
+    """Every missing step in one transaction: all of them, or none; rows that come back join at their own version.
+
+    Returns how many credentials came back.
+    """
+    count = 0
     with transaction(connection):
         connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY, applied INTEGER NOT NULL)"
@@ -183,6 +205,9 @@ def _migrate(connection: sqlite3.Connection) -> None:
                 for statement in statements(file.read_text(encoding="utf-8")):
                     connection.execute(statement)
                 connection.execute("INSERT INTO schema_version VALUES (?, ?)", (version, int(time.time())))
+                if before == 0 and kept is not None and version == kept.version:
+                    count = keep.insert(connection, kept)
+    return count
 
 
 def statements(script: str) -> Iterator[str]:
@@ -200,24 +225,76 @@ def statements(script: str) -> Iterator[str]:
 # --- starting, and damaged files -------------------------------------------------------------------------------------
 
 
-def prepare(path: Path, *, busy: float = 5.0, suspect: bool = False) -> Path | None:
-    """Make the database ready; a damaged one is moved aside for a new one, and where it went is returned.
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A new database was begun where one had been; what became of the old one and of the credentials in it."""
 
-    With ``suspect`` the whole file is checked. This moves the whole file, which is right as long as all that is in it
-    is a cache (``docs/decisions/0004-storage.md``). Raises as ``upgrade``.
+    aside: Path | None = None
+    """Where a damaged file went."""
+    credentials: int = 0
+    """So many came back."""
+    trouble: str = ""
+    """Why they could not come back, or whether all did cannot be told."""
+
+    def words(self, path: Path) -> str:
+        """What the operator is told."""
+        snapshot = keep.snapshot_path(path)
+        if self.aside is None:
+            said = f"the database {path} was missing and a new one was begun"
+        else:
+            said = f"the database was damaged: a new one was begun, the old one is now {self.aside}"
+        if self.credentials:
+            said += f"; its {self.credentials} stored credentials were taken over"
+            if self.aside is None:
+                return f"{said} from {snapshot} (to begin without them, remove both files while nothing uses them)."
+            if not self.trouble:
+                return f"{said}."
+        if not self.trouble:
+            return f"{said}."
+        source = self.aside or snapshot
+        return (
+            f"{said}; credentials that were stored in it may be lost: {self.trouble}. They are in {source}, if "
+            "anywhere: restore a copy that `db backup` made, or add them again (`credentials import`, `login`)."
+        )
+
+
+def prepare(path: Path, *, busy: float = 5.0, suspect: bool = False) -> Begun | None:
+    """Make the database ready; a damaged one is moved aside for a new one, into which its credentials are taken over.
+
+    With ``suspect`` the whole file is checked. Returns what happened to an old one. Raises as ``upgrade``.
     """
-    with _alone(path):
-        aside = None
-        if suspect and path.is_file() and not is_sound(path, busy=busy):
-            aside = set_aside(path)
-        try:
-            _upgrade(path, busy)
-        except sqlite3.DatabaseError as error:
-            if not is_damage(error):
-                raise
-            aside = set_aside(path)
-            _upgrade(path, busy)
-    return aside
+    with alone(path):
+        if not (suspect and path.is_file() and not is_sound(path, busy=busy)):
+            try:
+                return _upgrade(path, busy)[2]
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
+        return _replace(path, busy)
+
+
+def _replace(path: Path, busy: float) -> Begun:
+    """A new file for a damaged one. What is worth keeping is in the snapshot before anything is moved."""
+    snapshot = keep.snapshot_path(path)
+    trouble = ""
+    try:
+        before = keep.read_snapshot(snapshot)
+    except SnapshotError as error:
+        before, trouble = None, f"the snapshot {snapshot} cannot be used: {error}"
+    salvaged = keep.salvage(path)
+    kept = keep.merged(before, salvaged)
+    if kept is None:
+        trouble = trouble or "nothing in it could be read, and there is no snapshot of them"
+    elif kept is salvaged and not kept.whole:
+        trouble = trouble or "not all of it could be read"
+    elif kept is salvaged:
+        trouble = ""
+    if kept is not None and kept.credentials and kept is not before:
+        keep.write_snapshot(snapshot, kept)
+    aside = set_aside(path)
+    _, _, begun = _upgrade(path, busy, kept)
+    found = begun or Begun()
+    return Begun(aside, found.credentials, found.trouble or trouble)
 
 
 def at_start(path: Path) -> list[str]:
@@ -230,12 +307,12 @@ def at_start(path: Path) -> list[str]:
             raise DatabaseRefused(f"the database cannot be made: there is no directory {path.parent}.")
         if path.is_dir():
             raise DatabaseRefused(f"the database cannot be made: {path} is a directory.")
-        aside = prepare(path, busy=0.25)
+        begun = prepare(path, busy=0.25)
     except DatabaseRefused:
         raise
     except (sqlite3.Error, DatabaseError, OSError) as error:
         return [f"the database {path} cannot be used now ({error}); memory serves until it can."]
-    return [] if aside is None else [f"the database was damaged: a new one was begun, the old one is now {aside}."]
+    return [] if begun is None else [begun.words(path)]
 
 
 def set_aside(path: Path) -> Path:
@@ -258,7 +335,7 @@ def set_aside(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
     """One process at a time, by a lock on the directory; it ends with the process, however that ends."""
     try:
         import fcntl  # noqa: PLC0415 - only Unix has it

@@ -25,7 +25,7 @@ Chore = Callable[[sqlite3.Connection], None]
 
 _TROUBLE = "the database cannot be used, memory serves until it can"
 _BACK = "the database can be used again"
-_REPLACED = "the database was damaged: a new one was begun, the old one was moved aside"
+_REPLACED = "the database was replaced by a new one"
 _UNWRITTEN = "what waited for the database is not in it"
 _BATCH = 100
 _FIRST_PAUSE = 0.25
@@ -163,10 +163,10 @@ class Writer:
             self._drop()  # replaced by another process, or taken away
         if self._connection is None or self._suspect:
             self._drop()
-            aside = database.prepare(self._path, busy=self._busy, suspect=self._suspect)
+            begun = database.prepare(self._path, busy=self._busy, suspect=self._suspect)
             self._suspect = False
-            if aside is not None:
-                self._report("error", _REPLACED, str(aside))
+            if begun is not None:
+                self._report("error", _REPLACED, begun.words(self._path))
             self._connection = database.connect_known(self._path, busy=self._busy)
             self._file = database.identity(self._path)
         return self._connection

@@ -473,7 +473,7 @@ def test_a_file_that_goes_bad_while_in_use_is_replaced(path, live, story):
     writer = Writer(path, story, busy=0.05, settle=0.02)
     again = LiveDatabase(path, story, writer=writer)
     again.write(PUT, row(1))
-    eventually(lambda: "moved aside" in story)
+    eventually(lambda: "replaced by a new one" in story)
     eventually(lambda: again.waiting == 0)
     again.close()
     assert count(path) == 1
