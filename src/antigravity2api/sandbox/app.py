@@ -7,10 +7,11 @@ import contextlib
 import re
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from antigravity2api.sandbox import catalogue
+from antigravity2api.sandbox import catalogue, vertex
 from antigravity2api.sandbox.answers import Answer, answer, seed_of
 from antigravity2api.sandbox.claude import check_claude
 from antigravity2api.sandbox.config import check_config
@@ -155,11 +156,12 @@ class Sandbox:
             wrapped=found.wrapped,
             headers=head.headers,
             request={},
+            resource=vertex.resource_of(found) if found.vertex else "",
         )
         try:
             fault = fault_of(found.model)
             if fault is not None and fault.early and found.generates:
-                check_key(head.headers, found.query, found.model)
+                _admit(head.headers, found)
                 await fault.run(ex)
             else:
                 body = await conn.read_body(head, self._max_body)
@@ -207,7 +209,10 @@ class Sandbox:
         if found.wrapped:
             await self._code_assist(ex, found, seen, body)
             return
-        check_key(ex.headers, found.query, found.model)
+        _admit(ex.headers, found)
+        if found.vertex:
+            await self._vertex(ex, found, seen, body)
+            return
         match found.operation:
             case "listModels":
                 await ex.send(200, encode(catalogue.list_models(found.query, found.version)))
@@ -224,13 +229,28 @@ class Sandbox:
             case _:
                 raise model_not_found(found.model, found.version, found.operation)
 
+    async def _vertex(self, ex: Exchange, found: Route, seen: Seen, body: bytes) -> None:
+        match found.operation:
+            case "listPublisherModels":
+                await ex.send(200, encode(vertex.list_models(found.query)))
+            case "getPublisherModel":
+                await ex.send(200, encode(vertex.get_model(found)))
+            case "countTokens":
+                await ex.send(200, encode(vertex.count(self._parsed(seen, body), found)))
+            case "generateContent" | "streamGenerateContent":
+                _check_fault(found.model, vertex.model_missing(ex.resource))
+                vertex.check_model(found)
+                await self._generate(ex, seen, vertex.read_request(self._parsed(seen, body), found))
+            case _:
+                raise GoogleError(404, "The requested URL was not found on this server.")
+
     def _parsed(self, seen: Seen, body: bytes) -> Any:
         value = parse_json(body)
         self._keep(seen, value)
         return value
 
     async def _generate(self, ex: Exchange, seen: Seen, request: Json) -> None:
-        rules = self._rules(ex.model, wrapped=ex.wrapped)
+        rules = self._rules(ex)
         ex.request = request
         ex.trace = seed_of(ex.model, request).hex()[:16]
         fault = fault_of(ex.model)
@@ -252,10 +272,10 @@ class Sandbox:
             return
         await ex.plain()
 
-    def _rules(self, model: str, *, wrapped: bool) -> Rules:
-        found = profile(model)
-        backend = "code-assist" if wrapped else "gemini-api"
-        return Rules(model, found, Signer(self._secret, found.family, backend), wrapped)
+    def _rules(self, ex: Exchange) -> Rules:
+        found = profile(ex.model)
+        backend = "code-assist" if ex.wrapped else "vertex" if ex.resource else "gemini-api"
+        return Rules(ex.model, found, Signer(self._secret, found.family, backend), ex.wrapped, bool(ex.resource))
 
     def _happens(self, fault: Fault, credential: str) -> bool:
         if not fault.once:
@@ -333,12 +353,27 @@ def _unwrapped(value: Any, model: str) -> Json:
     return request
 
 
+def _admit(headers: Mapping[str, str], found: Route) -> None:
+    """The gate of the API that was asked."""
+    if found.vertex:
+        vertex.check_access(headers, found)
+    else:
+        check_key(headers, found.query, found.model)
+
+
+def _check_fault(model: str, error: GoogleError) -> None:
+    """A fault must be one that there is."""
+    if model.startswith(PREFIX) and fault_of(model) is None:
+        raise error
+
+
 def _check_model(model: str, found: Route) -> None:
-    missing = model.startswith(PREFIX) and fault_of(model) is None
-    if missing or not is_served(model, wrapped=found.wrapped):
-        if found.wrapped:
-            raise GoogleError(404, "Requested entity was not found.")
-        raise model_not_found(model, found.version, found.operation)
+    error = GoogleError(404, "Requested entity was not found.")
+    if not found.wrapped:
+        error = model_not_found(model, found.version, found.operation)
+    _check_fault(model, error)
+    if not is_served(model, wrapped=found.wrapped):
+        raise error
 
 
 def _check_length(request: Json, rules: Rules) -> None:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 
 from antigravity2api.sandbox.families import is_served, profile
-from antigravity2api.sandbox.google import GoogleError, Json, bad, model_not_found
+from antigravity2api.sandbox.google import GoogleError, Json, bad, model_not_found, page_of
 
 MODELS: Sequence[str] = (
     "gemini-4-neon", "gemini-4-hydrogen", "gemini-4-carbon", "gemini-4-argon", "gemini-3.8-flash", "gemini-3.7-flash",
-    "gemini-3.6-flash", "gemini-3.5-flash", "gemini-3.5-flash-lite", "gemini-3.1-pro-preview", "gemini-3.1-flash-lite",
-    "gemini-3-flash-preview", "gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.0-flash",
-    "gemini-3-pro-image", "gemini-3.1-flash-image", "gemini-2.5-flash-image", "gemini-nano-banana-2.1",
-    "gemini-3.8-flash-tts", "gemma-4-31b-it",
+    "gemini-3.6-flash", "gemini-3.5-flash", "gemini-3.5-flash-lite", "gemini-3.1-pro-preview",
+    "gemini-3.1-pro-preview-customtools", "gemini-3.1-flash-lite", "gemini-3-flash-preview", "gemini-2.5-pro",
+    "gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.0-flash", "gemini-flash-latest", "gemini-flash-lite-latest",
+    "gemini-pro-latest", "gemini-3-pro-image", "gemini-3.1-flash-image", "gemini-3.1-flash-lite-image",
+    "gemini-2.5-flash-image", "gemini-nano-banana-2.1", "gemini-3.8-flash-tts", "gemini-3.8-flash-lite-tts",
+    "gemma-4-31b-it", "gemma-4-26b-a4b-it",
 )  # fmt: skip
 """What the list shows; any other name of these kinds is served too."""
 
 CODE_ASSIST_MODELS: Sequence[tuple[str, str]] = (
     ("gemini-3.7-flash-high", "Gemini 3.7 Flash (High)"),
     ("gemini-3.6-flash-high", "Gemini 3.6 Flash (High)"),
+    ("gemini-3-flash-agent", "Gemini 3.5 Flash (High)"),
+    ("gemini-3.5-flash-low", "Gemini 3.5 Flash (Medium)"),
+    ("gemini-3.5-flash-extra-low", "Gemini 3.5 Flash (Low)"),
+    ("gemini-3-flash", "Gemini 3 Flash"),
     ("gemini-pro-agent", "Gemini 3.1 Pro (High)"),
     ("gemini-3.1-pro-low", "Gemini 3.1 Pro (Low)"),
     ("gemini-3.1-flash-lite", "Gemini 3.1 Flash Lite"),
@@ -56,24 +61,9 @@ def model_resource(model: str, version: str) -> Json:
 
 def list_models(query: dict[str, str], version: str) -> Json:
     """One page of ``models.list``."""
-    size_text = query.get("pageSize", query.get("page_size", "50"))
-    size = int(size_text) if size_text.isdigit() else 0
-    if not 0 < size <= 1000:
-        raise bad(f"Invalid value at 'page_size' (TYPE_INT32), \"{size_text}\"")
-    start = _position(query.get("pageToken", query.get("page_token", "")))
-    page: Json = {"models": [model_resource(model, version) for model in MODELS[start : start + size]]}
-    if start + size < len(MODELS):
-        page["nextPageToken"] = base64.urlsafe_b64encode(b"%d" % (start + size)).decode()
-    return page
-
-
-def _position(token: str) -> int:
-    if not token:
-        return 0
-    try:
-        return int(base64.urlsafe_b64decode(token))
-    except ValueError:
-        raise bad("The page token is invalid.") from None
+    models, following = page_of(MODELS, query)
+    page: Json = {"models": [model_resource(model, version) for model in models]}
+    return {**page, "nextPageToken": following} if following else page
 
 
 def available_models(reset_time: str) -> Json:

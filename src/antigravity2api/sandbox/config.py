@@ -15,7 +15,7 @@ WIDE_RATIOS = frozenset("1:4 4:1 1:8 8:1".split())
 SIZES = frozenset("512 1K 2K 4K".split())
 _BUILT_IN = (
     "googleSearch", "googleSearchRetrieval", "urlContext", "codeExecution", "computerUse", "googleMaps", "fileSearch",
-    "mcpServers",
+    "mcpServers", "retrieval", "enterpriseWebSearch", "parallelAiSearch", "exaAiSearch",
 )  # fmt: skip
 
 
@@ -213,7 +213,8 @@ def _check_tools(request: Json, rules: Rules) -> None:
     if seen and built_in:
         if not rules.profile.search_with_tools:
             raise bad("Tool use with function calling is unsupported")
-        if rules.profile.known and not rules.wrapped and not calling.get("includeServerSideToolInvocations"):
+        here = not (rules.wrapped or rules.vertex)  # elsewhere the field is not known
+        if rules.profile.known and here and not calling.get("includeServerSideToolInvocations"):
             raise bad(
                 "Please enable tool_config.include_server_side_tool_invocations to use Built-in tools with Function "
                 "calling."

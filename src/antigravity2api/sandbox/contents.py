@@ -23,6 +23,7 @@ VIDEO = frozenset(
 )
 _TEXT = re.compile(r"text/[a-z0-9.+-]+", re.ASCII)
 _SCRIPTS = frozenset("application/x-javascript application/x-python application/rtf".split())
+_OBJECTS = re.compile(r"(?:https?|gs)://(?!generativelanguage\.)\S+", re.ASCII)
 _FILES = re.compile(r"https?://\S+|files/[a-z0-9-]+", re.ASCII)
 
 
@@ -34,6 +35,7 @@ class Rules:
     profile: ModelProfile
     signer: Signer
     wrapped: bool = False
+    vertex: bool = False
 
 
 def check_contents(request: Json, rules: Rules) -> None:
@@ -113,8 +115,10 @@ def _check_parts(content: Json, path: str, rules: Rules) -> None:
         where = f"{path}.parts[{index}]"
         _check_data(part, where)
         _check_media(part, where, rules)
-    # Vertex AI, which stands behind the wrapped form, wants words; the Gemini API takes an empty text.
-    if rules.wrapped and all(part.get("text") == "" and "thoughtSignature" not in part for part in parts):
+    # Vertex AI, which stands behind the wrapped form too, wants words; the Gemini API takes an empty text.
+    if (rules.wrapped or rules.vertex) and all(
+        part.get("text") == "" and "thoughtSignature" not in part for part in parts
+    ):
         raise bad("Unable to submit request because it must have a text parameter. Add a text parameter and try again.")
 
 
@@ -134,7 +138,10 @@ def _check_media(part: Json, path: str, rules: Rules) -> None:
         _check_blob(part["inlineData"], f"{path}.inline_data")
     if "fileData" in part:
         uri = part["fileData"].get("fileUri", "")
-        if not _FILES.fullmatch(uri):
+        if rules.vertex:
+            if not _OBJECTS.fullmatch(uri):
+                raise bad(f"Invalid file URI: {uri}. Use a Cloud Storage URI (gs://bucket/object) or an https URL.")
+        elif not _FILES.fullmatch(uri):
             raise bad(
                 f"Unsupported file URI type: {uri}; File uri must be a file API (e.g. "
                 "https://generativelanguage.googleapis.com/files/some-id) or Youtube (e.g. "

@@ -52,6 +52,8 @@ class Exchange:
     request: Json
     make_answer: Callable[[], Answer] = _nothing
     trace: str = ""
+    resource: str = ""
+    """The model's whole name, where Vertex AI was asked."""
 
     # values
 

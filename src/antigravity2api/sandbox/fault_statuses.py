@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+from antigravity2api.sandbox import vertex
 from antigravity2api.sandbox.exchange import Exchange
 from antigravity2api.sandbox.fault import Fault, Run, once
 from antigravity2api.sandbox.google import (
@@ -18,6 +19,7 @@ from antigravity2api.sandbox.google import (
     nested,
     no_key,
     quota,
+    service_disabled,
     token_expired,
 )
 from antigravity2api.sandbox.signing import is_escape
@@ -114,23 +116,12 @@ def _too_long(_: Exchange) -> GoogleError:
     return bad("The input token count (1250074) exceeds the maximum number of tokens allowed (1048576).")
 
 
-def _disabled(_: Exchange) -> GoogleError:
-    return GoogleError(
-        403,
-        "Generative Language API has not been used in project 123456789 before or it is disabled.",
-        details=[
-            error_info("SERVICE_DISABLED", service="generativelanguage.googleapis.com", consumer="projects/123456789"),
-            detail(
-                "Help",
-                links=[
-                    {
-                        "description": "Google developers console API activation",
-                        "url": "https://console.developers.google.com/",
-                    }
-                ],
-            ),
-        ],
-    )
+def _disabled(ex: Exchange) -> GoogleError:
+    return vertex.api_disabled() if ex.resource else service_disabled()
+
+
+def _gone(ex: Exchange) -> GoogleError:
+    return vertex.model_missing(ex.resource) if ex.resource else model_not_found(ex.model, "v1beta")
 
 
 def _validation(_: Exchange) -> GoogleError:
@@ -248,13 +239,7 @@ STATUS_FAULTS: tuple[Fault, ...] = (
     Fault(
         "429-vertex",
         "429 as Vertex AI words it: no details, no delay.",
-        _error(
-            lambda _: GoogleError(
-                429,
-                "Resource exhausted. Please try again later. Please refer to "
-                "https://cloud.google.com/vertex-ai/generative-ai/docs/error-code-429 for more details.",
-            )
-        ),
+        _error(lambda _: vertex.resource_exhausted()),
     ),
     Fault(
         "429-rate-limited",
@@ -342,9 +327,14 @@ STATUS_FAULTS: tuple[Fault, ...] = (
         "403: the key was reported as leaked.",
         _error(lambda _: GoogleError(403, "Your API key was reported as leaked. Please use another API key.")),
     ),
+    Fault(
+        "403-iam",
+        "403 IAM_PERMISSION_DENIED of Vertex AI: the account lacks the role.",
+        _error(lambda ex: vertex.permission_denied(ex.resource or "projects/sandbox-project-1")),
+    ),
     Fault("403-validation", "403 VALIDATION_REQUIRED with a link.", _error(_validation)),
     Fault("403-tos", "403: the account is closed for breaking the terms.", _error(_terms)),
-    Fault("404-model", "404: the model is gone.", _error(lambda ex: model_not_found(ex.model, "v1beta"))),
+    Fault("404-model", "404: the model is gone.", _error(_gone)),
     Fault(
         "413",
         "413 of a front end, in HTML.",

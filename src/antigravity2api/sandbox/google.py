@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Json = dict[str, Any]
 
+GEMINI_SERVICE = "generativelanguage.googleapis.com"
 _RPC = "type.googleapis.com/google.rpc."
 _WORDS = {
     400: "INVALID_ARGUMENT",
@@ -76,13 +78,15 @@ def bad_fields(violations: Sequence[tuple[str, str]]) -> GoogleError:
     return GoogleError(400, message, details=[detail("BadRequest", fieldViolations=listed)])
 
 
-def key_invalid(message: str = "API key not valid. Please pass a valid API key.") -> GoogleError:
-    """A bad key is 400 on the Gemini API, not 401."""
+def key_invalid(
+    message: str = "API key not valid. Please pass a valid API key.", service: str = GEMINI_SERVICE
+) -> GoogleError:
+    """A bad key is 400, not 401."""
     return GoogleError(
         400,
         message,
         details=[
-            error_info("API_KEY_INVALID", service="generativelanguage.googleapis.com"),
+            error_info("API_KEY_INVALID", service=service),
             detail("LocalizedMessage", locale="en-US", message=message),
         ],
     )
@@ -98,13 +102,13 @@ def no_key() -> GoogleError:
     )
 
 
-def token_expired() -> GoogleError:
+def token_expired(service: str = GEMINI_SERVICE) -> GoogleError:
     """A bearer token that is missing, wrong or too old."""
     return GoogleError(
         401,
         "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid "
         "authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project.",
-        details=[error_info("ACCESS_TOKEN_EXPIRED", service="generativelanguage.googleapis.com")],
+        details=[error_info("ACCESS_TOKEN_EXPIRED", service=service)],
         headers=[("www-authenticate", 'Bearer realm="https://accounts.google.com/", error="invalid_token"')],
     )
 
@@ -117,6 +121,34 @@ def model_not_found(model: str, version: str, method: str = "generateContent") -
         f"see "
         "the list of available models and their supported methods.",
     )
+
+
+def service_disabled(title: str = "Generative Language API", service: str = GEMINI_SERVICE) -> GoogleError:
+    """The API is off in the project."""
+    link = {"description": "Google developers console API activation", "url": "https://console.developers.google.com/"}
+    return GoogleError(
+        403,
+        f"{title} has not been used in project 123456789 before or it is disabled.",
+        details=[
+            error_info("SERVICE_DISABLED", service=service, consumer="projects/123456789"),
+            detail("Help", links=[link]),
+        ],
+    )
+
+
+def page_of(items: Sequence[str], query: Mapping[str, str], most: int = 1000) -> tuple[Sequence[str], str]:
+    """One page of a list, and the token of the next one (empty at the end)."""
+    size_text = query.get("pageSize", query.get("page_size", "50"))
+    size = int(size_text) if size_text.isdigit() else 0
+    if not 0 < size <= most:
+        raise bad(f"Invalid value at 'page_size' (TYPE_INT32), \"{size_text}\"")
+    token = query.get("pageToken", query.get("page_token", ""))
+    try:
+        start = int(base64.urlsafe_b64decode(token)) if token else 0
+    except ValueError:
+        raise bad("The page token is invalid.") from None
+    end = start + size
+    return items[start:end], base64.urlsafe_b64encode(b"%d" % end).decode() if end < len(items) else ""
 
 
 def quota(model: str, delay: str, *, per: str = "Minute", limit: str = "10") -> GoogleError:

@@ -66,11 +66,24 @@ ENUMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "MEDIA_PROCESSING".split()
         ),
         "ServiceTier": tuple("unspecified standard flex priority".split()),
+        "SafetySetting.HarmBlockMethod": tuple("HARM_BLOCK_METHOD_UNSPECIFIED SEVERITY PROBABILITY".split()),
+        "ImageConfig.PersonGeneration": tuple("PERSON_GENERATION_UNSPECIFIED ALLOW_ALL ALLOW_ADULT ALLOW_NONE".split()),
+        "ImageConfig.ProminentPeople": tuple(
+            "PROMINENT_PEOPLE_UNSPECIFIED ALLOW_PROMINENT_PEOPLE BLOCK_PROMINENT_PEOPLE".split()
+        ),
+        "Vertex.HarmCategory": tuple(
+            "HARM_CATEGORY_UNSPECIFIED HARM_CATEGORY_HATE_SPEECH HARM_CATEGORY_DANGEROUS_CONTENT "
+            "HARM_CATEGORY_HARASSMENT HARM_CATEGORY_SEXUALLY_EXPLICIT HARM_CATEGORY_CIVIC_INTEGRITY "
+            "HARM_CATEGORY_IMAGE_HATE HARM_CATEGORY_IMAGE_DANGEROUS_CONTENT HARM_CATEGORY_IMAGE_HARASSMENT "
+            "HARM_CATEGORY_IMAGE_SEXUALLY_EXPLICIT HARM_CATEGORY_JAILBREAK".split()
+        ),
+        "Vertex.ThinkingLevel": tuple("THINKING_LEVEL_UNSPECIFIED LOW MEDIUM HIGH MINIMAL".split()),
     }
 )
-"""Words of the enumerations, in the order of their numbers. ``ServiceTier`` really is spelt in lower case."""
+"""Words of the enumerations, in the order of their numbers. ``ServiceTier`` really is spelt in lower case. ``Vertex.``
+stands before those that have other words on Vertex AI."""
 
-LENIENT_ENUMS = frozenset({"Type", "ThinkingConfig.ThinkingLevel"})
+LENIENT_ENUMS = frozenset({"Type", "ThinkingConfig.ThinkingLevel", "Vertex.ThinkingLevel"})
 """Enumerations whose words are also taken in lower case."""
 
 GEMINI: Catalog = MappingProxyType(

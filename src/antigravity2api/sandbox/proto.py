@@ -61,9 +61,9 @@ def parse_json(body: bytes) -> Any:
     return value
 
 
-def check(value: Any, message: str, catalog: Catalog) -> Json:
+def check(value: Any, message: str, catalog: Catalog, package: str = PACKAGE) -> Json:
     """``value`` as a message of the catalog, names in camelCase; unset (null) fields are gone."""
-    checker = _Checker(catalog)
+    checker = _Checker(catalog, package)
     if not isinstance(value, dict):
         raise _malformed('Unknown name "": Root element must be a message.')
     result = checker.message(value, message, "")
@@ -92,8 +92,9 @@ def _deeper(value: Any, limit: int) -> bool:
 
 
 class _Checker:
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, package: str) -> None:
         self._catalog = catalog
+        self._package = package
         self.violations: list[tuple[str, str]] = []
 
     def message(self, value: Json, name: str, path: str) -> Json:
@@ -165,7 +166,7 @@ class _Checker:
                 return word
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(words):
             return words[value]
-        return self._invalid(value, PACKAGE + name, path)
+        return self._invalid(value, "enum:" + name, path)
 
     def _scalar(self, value: Any, kind: str, path: str) -> Any:
         fine = False
@@ -208,9 +209,9 @@ class _Checker:
 
     def _invalid(self, value: Any, kind: str, path: str) -> Any:
         if kind in self._catalog:
-            kind = PACKAGE + kind
+            kind = self._package + kind
         elif kind.startswith("enum:"):
-            kind = PACKAGE + kind[5:]
+            kind = self._package + kind[5:].removeprefix("Vertex.")
         elif kind.startswith("map:"):
             kind = "map"
         shown = json.dumps(value, ensure_ascii=False)

@@ -95,12 +95,17 @@ def _candidate(index: int, parts: list[Json], finish: str | None) -> Json:
 
 
 def _response(answer: Answer, candidates: list[Json], tokens: int, images: int) -> Json:
-    return {
+    response: Json = {
         "candidates": candidates,
         "usageMetadata": usage.metadata(answer.prompt, tokens, answer.thoughts, answer.tool_prompt, images),
         "modelVersion": answer.rules.model,
         "responseId": answer.response_id,
     }
+    if answer.rules.vertex:
+        response["usageMetadata"]["trafficType"] = "ON_DEMAND"
+        # As steady as everything else: made of the question, not of the clock.
+        response["createTime"] = f"2026-11-20T10:00:00.{int.from_bytes(answer.seed[:4], 'big') % 10**6:06d}Z"
+    return response
 
 
 def _signed(answer: Answer, parts: list[Json]) -> list[Json]:
