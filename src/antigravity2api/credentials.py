@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from hashlib import blake2b
+from typing import Any, NamedTuple
 
 
 class Sort(StrEnum):
@@ -74,3 +75,28 @@ class Record:
     """Where the account's owner can mend it, if the upstream named a page."""
     changed: float = 0.0
     """When it was last written (seconds, wall clock)."""
+
+
+class CoolDown(NamedTuple):
+    """One row of what is remembered about a credential over restarts; times are seconds of the wall clock."""
+
+    credential: str
+    """The record's id; for one of the configuration also a mark of its secret (see ``memory_key``)."""
+    scope: str
+    """A model or a quota group; empty for the whole credential."""
+    until: float
+    """0 where it was taken back: the credential served."""
+    strikes: int
+    """Failures in a row."""
+    reason: str
+    updated: float
+
+
+def memory_key(record: Record) -> str:
+    """Under which name cool-downs of a record are kept. An id of the store is never used twice; one of the
+    configuration is a position, and the next start may have another key there."""
+    if record.stored:
+        return record.id
+    secret = record.secret
+    mark = str(secret.get("key") or secret.get("client_email") or secret.get("file") or record.project or "")
+    return f"{record.id}#{blake2b(mark.encode('utf-8', 'surrogatepass'), digest_size=4).hexdigest()}"

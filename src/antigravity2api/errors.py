@@ -63,7 +63,8 @@ class Fault(Exception):
 
     ``param`` is the dotted path of the client's field at fault (``messages[1].content``), ``code`` a finer word than
     the kind in OpenAI's vocabulary (``invalid_type``), ``retry_after`` seconds, ``reason`` the upstream's own
-    machine-readable word (``API_KEY_INVALID``), ``upstream_status`` its HTTP status where one arrived.
+    machine-readable word (``API_KEY_INVALID``), ``upstream_status`` its HTTP status where one arrived, ``link`` a page
+    where the credential's owner can mend it (for the operator, never for a client).
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Fault(Exception):
         self.retry_after = retry_after
         self.reason = reason
         self.upstream_status = upstream_status
+        self.link: str | None = None
 
     def __repr__(self) -> str:
         place = f"param={self.param!r}, code={self.code!r}, retry={self.retry.value}"

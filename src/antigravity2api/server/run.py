@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from antigravity2api.credentials import Record, Sort
 from antigravity2api.dialects.base import ChatSettings, Toolbox
 from antigravity2api.dialects.chat import ChatDialect
 from antigravity2api.gateway import Gateway, Route, Timing
-from antigravity2api.gemini.call import Credential
 from antigravity2api.gemini.models import ModelTable
 from antigravity2api.gemini.signature import SignatureStore
-from antigravity2api.pool import Pool
+from antigravity2api.pool import Pool, static_ready
 from antigravity2api.remote import RemoteImages
 from antigravity2api.server.app import App
 from antigravity2api.server.auth import Keys
@@ -27,7 +27,7 @@ from antigravity2api.store.images import DiskImages
 from antigravity2api.store.live import LiveDatabase
 from antigravity2api.store.signatures import DurableSignatures
 from antigravity2api.telemetry import Log
-from antigravity2api.upstreams.antigravity import Antigravity
+from antigravity2api.upstreams.antigravity import Antigravity, quota_group
 from antigravity2api.upstreams.base import Upstream
 from antigravity2api.upstreams.gemini_api import GeminiApi
 from antigravity2api.upstreams.transport import HttpTransport, address_of
@@ -137,12 +137,16 @@ def build(
 def _routes(settings: Settings, models: ModelTable, sandbox_url: str | None) -> list[Route]:
     """The configured upstreams in the operator's order; the sandbox is the only one when it was asked for."""
 
-    def pool(name: str, credentials: list[Credential]) -> Pool:
-        return Pool(credentials, clock=time.monotonic, cooldown=settings.cooldown)
+    def pool(records: list[Record], quota_group: Callable[[str], str] = str) -> Pool:
+        return Pool(records, static_ready, clock=time.monotonic, cooldown=settings.cooldown, quota_group=quota_group)
 
     def gemini(url: str, keys: Sequence[str]) -> Route:
         upstream: Upstream = GeminiApi(address_of(url), models, user_agent=settings.user_agent)
-        return Route(upstream, pool("gemini", [Credential(f"gemini-{n}", key) for n, key in enumerate(keys, 1)]))
+        records = [
+            Record(id=f"gemini-{n}", upstream="gemini", sort=Sort.API_KEY, secret={"key": key})
+            for n, key in enumerate(keys, 1)
+        ]
+        return Route(upstream, pool(records))
 
     if sandbox_url is not None:
         return [gemini(sandbox_url, [SANDBOX_KEY])]
@@ -151,11 +155,17 @@ def _routes(settings: Settings, models: ModelTable, sandbox_url: str | None) -> 
     if "gemini" in configured:
         routes["gemini"] = gemini(settings.gemini_base_url, settings.gemini_api_key)
     if "antigravity" in configured and settings.antigravity_access_token:
-        credential = Credential("antigravity-1", settings.antigravity_access_token, settings.antigravity_project)
+        record = Record(
+            id="antigravity-1",
+            upstream="antigravity",
+            sort=Sort.ACCESS_TOKEN,
+            secret={"access_token": settings.antigravity_access_token},
+            project=settings.antigravity_project,
+        )
         antigravity: Upstream = Antigravity(
             address_of(settings.antigravity_base_url), models, user_agent=settings.user_agent
         )
-        routes["antigravity"] = Route(antigravity, pool("antigravity", [credential]))
+        routes["antigravity"] = Route(antigravity, pool([record], quota_group))
     return [routes[name] for name in settings.upstreams if name in routes]
 
 

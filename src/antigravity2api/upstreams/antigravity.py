@@ -66,6 +66,13 @@ def _new_request_id() -> str:
     return f"agent-{uuid.uuid4()}"
 
 
+def quota_group(model: str) -> str:
+    """Which models share one quota of an account here: all Gemini ones, and Claude's with gpt-oss."""
+    if model.startswith(("claude-", "gpt-oss-")):
+        return "claude-* gpt-oss-*"
+    return "gemini-*" if model.startswith("gemini-") else model
+
+
 class Antigravity:
     """``POST /v1internal:generateContent`` with a bearer token and a project."""
 
@@ -162,14 +169,16 @@ class Antigravity:
             if not isinstance(candidate, dict):
                 raise Fault(Kind.BAD_ANSWER, "The upstream sent an event of an unknown form.", retry=Retry.SAME)
             if candidate.get("error") is not None:
-                raise errors.fault_from_event(candidate, secrets=self._used, hosts=self._hosts)
+                raise self._judged(errors.read_error(200, {}, candidate))
         if not inner and any(key in event for key in _CHUNK_KEYS):
             return dict(event)  # not wrapped
         return inner
 
     def classify(self, status: int, headers: Mapping[str, str], body: bytes, *, secrets: tuple[str, ...] = ()) -> Fault:
         """What a non-200 answer means."""
-        error = errors.read_error(status, headers, body)
+        return self._judged(errors.read_error(status, headers, body), secrets)
+
+    def _judged(self, error: errors.UpstreamError, secrets: tuple[str, ...] = ()) -> Fault:
         fault = errors.to_fault(error, secrets=(*secrets, *self._used), hosts=self._hosts)
         if error.status == 403 and fault.kind is Kind.CREDENTIAL:
             _explain_refusal(error, fault)
@@ -271,10 +280,10 @@ def session_id(call: Call) -> str:
 
 def _explain_refusal(error: errors.UpstreamError, fault: Fault) -> None:
     """What the operator can do about a 403: verify the account, appeal, or look at the project."""
-    link = error.metadata.get("validation_link") or next(iter(error.links), "")
+    page = error.metadata.get("validation_link") or error.metadata.get("validation_url") or next(iter(error.links), "")
     appeal = error.metadata.get("appeal_url", "")
     if error.reason == "VALIDATION_REQUIRED":
-        _add(fault, "Open this page with the account", link)
+        _add(fault, "Open this page with the account", page)
     elif error.reason == "TOS_VIOLATION" or appeal or "terms of service" in error.message.lower():
         # The account is closed. Another account of the same operator would only be next.
         fault.reason = "TOS_VIOLATION"
@@ -286,6 +295,7 @@ def _explain_refusal(error: errors.UpstreamError, fault: Fault) -> None:
 
 def _add(fault: Fault, words: str, link: str) -> None:
     """A link that Google gave for exactly this purpose is shown, whatever its host."""
-    if link.startswith("https://") and link.isascii() and link.isprintable() and len(link) <= 1000:
+    if errors.is_link(link):
+        fault.link = link
         fault.message = f"{fault.message.rstrip('. ')}. {words}: {link}"
         fault.args = (fault.message,)

@@ -398,7 +398,9 @@ def to_fault(error: UpstreamError, *, secrets: Iterable[str] = (), hosts: Iterab
 
 def is_link(text: str) -> bool:
     """Whether this is an https address that can be shown as it is."""
-    return text.startswith("https://") and text.isascii() and text.isprintable() and " " not in text and len(text) <= 1000
+    return (
+        text.startswith("https://") and text.isascii() and text.isprintable() and " " not in text and len(text) <= 1000
+    )
 
 
 def _judge(error: UpstreamError) -> Fault:
