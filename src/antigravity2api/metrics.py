@@ -25,7 +25,7 @@ import re
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import orjson
 
@@ -46,6 +46,8 @@ COOLING = "cooling"
 STATES = (State.READY.value, COOLING, *(state.value for state in State if state is not State.READY))
 OTHER = "other"
 NONE = "none"
+_GROUP = re.compile(r"(?=.*\*)[a-z0-9*. -]{1,60}").fullmatch
+"""Models that share a quota on an upstream, as it names them (``gemini-*``); no model's name has a ``*``."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}").fullmatch
 _NOT_A_WORD = re.compile(r"[^a-z0-9]+")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -129,15 +131,26 @@ class Seen(Protocol):
     def fault(self) -> BaseException | None: ...
 
 
-class CredentialView(NamedTuple):
-    """A credential as the metrics show it. ``id`` is safe to show."""
+class SeenCooling(Protocol):
+    """A cool-down: what it holds for (a model or a group of models; empty: everything) and until when (wall clock)."""
 
-    id: str
-    upstream: str
-    state: str
-    """One of ``STATES``."""
-    cooling: tuple[tuple[str, float], ...] = ()
-    """What a cool-down holds for (a model or a group of models; empty: everything) and the seconds left."""
+    @property
+    def scope(self) -> str: ...
+    @property
+    def until(self) -> float: ...
+
+
+class SeenCredential(Protocol):
+    """What is read of a credential (the pool's ``View``). ``id`` is safe to show."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def upstream(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def cooling(self) -> Iterable[SeenCooling]: ...
 
 
 class Series:
@@ -209,21 +222,21 @@ class Metrics:
         *,
         board: Board | None = None,
         place: int = 0,
-        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
         pause: float = 1.0,
     ) -> None:
         self._knows = knows
         self._board = board
         self._place = place
-        self._clock = clock
+        self._wall = wall
         self._pause = pause
         self._totals = Totals()
         self._models: set[str] = set()
         self._answers: dict[int, int] = {}
         self._running = 0
-        self._started = board.started if board is not None else time.time()
+        self._started = board.started if board is not None else wall()
         self._watched: dict[str, Callable[[], int]] = {}
-        self._credentials: Callable[[], Iterable[CredentialView]] = tuple
+        self._credentials: Callable[[], Iterable[SeenCredential]] = tuple
         self._timer: asyncio.TimerHandle | None = None
         self._ended = False
         if board is not None:
@@ -326,7 +339,7 @@ class Metrics:
             raise ValueError(f"{name} is not looked at")
         self._watched[name] = look
 
-    def watch_credentials(self, look: Callable[[], Iterable[CredentialView]]) -> None:
+    def watch_credentials(self, look: Callable[[], Iterable[SeenCredential]]) -> None:
         """Ask ``look`` for the credentials."""
         self._credentials = look
 
@@ -364,35 +377,36 @@ class Metrics:
         rows["counts"] += [[name, look()] for name, look in self._watched.items() if name.endswith("_total")]
         return rows | {
             "pid": os.getpid(),
-            "at": self._clock(),
             "in_flight": self._running,
             "queue": self._watched["database_queue"]() if "database_queue" in self._watched else 0,
             "cooling": [
-                [view.upstream, view.id, self._pool(pool), seconds]
+                [view.upstream, view.id, self._pool(rest.scope), rest.until]
                 for view in self._views()
-                for pool, seconds in view.cooling
+                for rest in view.cooling
             ][:_MOST_COOLDOWNS],
         }
 
-    def _views(self) -> list[CredentialView]:
+    def _views(self) -> list[SeenCredential]:
         return list(self._credentials())[:_MOST_CREDENTIALS]
 
     def _pool(self, name: str) -> str:
+        if _GROUP(name):
+            return name
         return self._shown(name, alive=False) if name else "all"
 
     def _write_gauges(self, lines: Lines, alive: list[dict[str, Any]]) -> None:
-        now = self._clock()
+        now = self._wall()
         cooling: dict[tuple[str, str, str], float] = {}
         for rows in alive:  # each worker learns by itself: the longest counts
-            for upstream, credential, pool, seconds in rows["cooling"]:
-                left = seconds - max(0.0, now - rows["at"])
+            for upstream, credential, pool, until in rows["cooling"]:
+                left = until - now
                 if left > cooling.get((upstream, credential, pool), 0.0):
                     cooling[upstream, credential, pool] = left
         benched = {(upstream, credential) for upstream, credential, _ in cooling}
         for view in self._views():
-            state = view.state
-            if state in (State.READY, COOLING):
-                state = COOLING if (view.upstream, view.id) in benched else State.READY.value
+            state = str(view.state)
+            if state == State.READY and (view.upstream, view.id) in benched:
+                state = COOLING
             for word in STATES:
                 lines.add("credential_state", (view.upstream, view.id, word), int(word == state))
         for labels, left in cooling.items():
@@ -486,4 +500,4 @@ def _files_of(pid: int) -> int | None:
         return None
 
 
-__all__ = ["METRICS", "PREFIX", "STATES", "WATCHED", "Board", "CredentialView", "Metric", "Metrics"]
+__all__ = ["METRICS", "PREFIX", "STATES", "WATCHED", "Board", "Metric", "Metrics"]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from antigravity2api.credentials import State
 from antigravity2api.errors import Fault, Kind
 from antigravity2api.gateway import Trace
 from antigravity2api.metrics import (
@@ -21,9 +22,9 @@ from antigravity2api.metrics import (
     PREFIX,
     STATES,
     Board,
-    CredentialView,
     Metrics,
 )
+from antigravity2api.pool import Cooling, View
 from antigravity2api.prometheus import BOUNDS, labels_text, prefers_open_metrics
 
 KNOWN = frozenset({"gemini-2.5-flash", "gemini-2.5-pro"})
@@ -71,6 +72,17 @@ def value(samples: Samples, metric: str, **labels: str) -> float:
 
 def seen(model: str = "gemini-2.5-flash", **more: Any) -> Trace:
     return Trace(**({"dialect": "chat", "model": model, "upstream": "gemini"} | more))
+
+
+def credential(id: str, upstream: str = "gemini", state: State = State.READY, **until: float) -> View:
+    """As the pool shows it; ``until`` by scope, ``whole`` for every model."""
+    names = {"whole": "", "pro": "gemini-2.5-pro", "claude": "claude-* gpt-oss-*"}
+    rests = (
+        Cooling(scope=names.get(scope, scope), until=end, why="limited", reason="", message="a secret sentence")
+        for scope, end in until.items()
+    )
+    about = {"label": "me@example.com", "words": "", "message": "a secret sentence", "link": "https://secret.example"}
+    return View(id=id, upstream=upstream, state=state, cooling=tuple(rests), running=0, served=0, failed=0, **about)
 
 
 def fresh(**options: Any) -> Metrics:
@@ -291,23 +303,26 @@ def test_counts_are_bounded_whoever_names_them() -> None:
 
 def test_a_credential_is_in_one_state_and_its_cool_downs_are_told() -> None:
     views = [
-        CredentialView("gemini-1", "gemini", "ready"),
-        CredentialView("gemini-2", "gemini", "cooling", (("", 30.0), ("gemini-2.5-pro", 90.0), ("made-up", 5.0))),
-        CredentialView("antigravity-1", "antigravity", "needs_login"),
+        credential("gemini-1"),
+        credential("gemini-2", whole=1030.0, pro=1090.0, made_up=1005.0, gone=999.0),
+        credential("antigravity-1", "antigravity", State.NEEDS_LOGIN, claude=1007.0),
     ]
-    metrics = fresh()
+    metrics = fresh(wall=lambda: 1000.0)
     metrics.watch_credentials(lambda: views)
     samples = scraped(metrics)
     states = {"gemini-1": "ready", "gemini-2": "cooling", "antigravity-1": "needs_login"}
-    for credential, state in states.items():
+    for name, state in states.items():
         for word in STATES:
-            assert value(samples, "credential_state", credential=credential, state=word) == (word == state)
+            assert value(samples, "credential_state", credential=name, state=word) == (word == state)
     left = {
         pool: value(samples, "credential_cooldown_seconds", credential="gemini-2", pool=pool)
         for pool in ("all", "gemini-2.5-pro", "other")
     }
-    assert left == pytest.approx({"all": 30, "gemini-2.5-pro": 90, "other": 5}, abs=1)
+    assert left == {"all": 30, "gemini-2.5-pro": 90, "other": 5}
+    assert value(samples, "credential_cooldown_seconds", credential="antigravity-1", pool="claude-* gpt-oss-*") == 7
     assert value(samples, "credential_cooldown_seconds", credential="gemini-1") == 0
+    page = metrics.render()[1]
+    assert b"secret" not in page and b"example.com" not in page
 
 
 def test_what_is_looked_at() -> None:
@@ -357,9 +372,9 @@ async def test_nothing_that_was_shown_is_taken_back() -> None:
 async def test_the_longest_cool_down_of_all_workers_counts_and_grows_old() -> None:
     now = [100.0]
     board = Board(2)
-    first, second = (fresh(board=board, place=place, clock=lambda: now[0]) for place in range(2))
-    first.watch_credentials(lambda: [CredentialView("gemini-1", "gemini", "cooling", (("", 30.0),))])
-    second.watch_credentials(lambda: [CredentialView("gemini-1", "gemini", "ready")])
+    first, second = (fresh(board=board, place=place, wall=lambda: now[0]) for place in range(2))
+    first.watch_credentials(lambda: [credential("gemini-1", whole=130.0)])
+    second.watch_credentials(lambda: [credential("gemini-1")])
     scraped(first)
     now[0] += 10
     samples = scraped(second)
