@@ -96,7 +96,7 @@ def test_signatures_of_shown_calls_are_remembered(path: Path) -> None:
             for entry in choice["delta"].get("tool_calls", ()):
                 extra = entry.get("extra_content")
                 held = box.signatures.get(call_key(entry["id"]))
-                assert (held.signature if held else None) == (extra and extra["google"]["thought_signature"])
+                assert (held.signature if held else "") == (extra["google"]["thought_signature"] if extra else "")
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)

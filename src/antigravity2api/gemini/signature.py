@@ -1,8 +1,8 @@
 """Thought signatures: the opaque values that must return to the very part they came with.
 
 Clients drop fields they do not know, so what a model signed is remembered here under keys the client does return: the
-tool-call id we hand out, and hashes of what was said: a call's name and arguments, a text, a thought, a picture. All
-hashes of what was said belong to one conversation (``thread_of``): nobody's signature ever goes out with another's words.
+tool-call id we hand out, and hashes of what was said: a call's name and arguments, a text, a thought, a picture. These
+hashes belong to one conversation (``thread_of``): nobody's signature ever goes out with another's words.
 """
 
 from __future__ import annotations
@@ -190,6 +190,11 @@ def args_key(thread: str, name: str, args: Any, position: int = 0) -> str:
 def args_mark(key: str, args: Any) -> str:
     """``Signed.mark`` for arguments as they stand, under the key of their call."""
     return hashlib.blake2b(key.encode("utf-8", "replace") + b"\0" + _canonical(args), digest_size=9).hexdigest()
+
+
+def step_name(seed: str) -> str:
+    """``Signed.step``: a name that tells nothing of what it was made of."""
+    return hashlib.blake2b(seed.encode("utf-8", "replace"), digest_size=9, person=b"step").hexdigest()
 
 
 def same_args(one: Any, other: Any) -> bool:

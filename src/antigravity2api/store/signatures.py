@@ -2,7 +2,7 @@
 
 Memory answers first. What it does not know may have been put by another worker or before a restart, so the database is
 asked; it keeps no key, only its SHA-256. Words of a conversation (thoughts that have to go back with their signature)
-are encrypted under the key of their row, which only the client's next request can name: who reads the file reads nothing.
+are encrypted under the key of their row, which only the client's next request can name.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ _PUT = (
     "INSERT OR REPLACE INTO signatures (key, signature, family, upstream, created, beside, sealed)"
     " VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
-_SIZE = "length(signature) + coalesce(length(beside), 0) + coalesce(length(sealed), 0)"
-_TOTAL = f"SELECT count(*), total({_SIZE}) FROM signatures"
-_OLDEST = f"SELECT id, created <= ?, {_SIZE} FROM signatures ORDER BY id LIMIT ?"
+_TOTAL = "SELECT count(*), total(length(signature) + ifnull(length(sealed), 0)) FROM signatures"
+_OLDEST = (
+    "SELECT id, created <= ?, length(signature) + ifnull(length(sealed), 0) FROM signatures ORDER BY id LIMIT ?"
+)
 _GET = "SELECT signature, family, upstream, created, beside, sealed FROM signatures WHERE key = ?"
 _NONCE = 12
 

@@ -32,8 +32,9 @@ from antigravity2api.gemini.fold import (
     signature_of,
 )
 from antigravity2api.gemini.jsontext import dumps
+from antigravity2api.gemini.memory import Keeper
 from antigravity2api.gemini.schema import restore_args
-from antigravity2api.gemini.signature import Signed, args_key, call_key, image_key, text_key
+from antigravity2api.gemini.signature import Signed, tagged
 from antigravity2api.gemini.usage import Usage
 
 Delta = dict[str, Any]
@@ -72,11 +73,10 @@ class Way:
                 return bare
         return name
 
-    def remember(self, keys: tuple[str, ...], signature: str) -> None:
-        """Keep a signature for the turn in which the client returns what it belongs to."""
-        signed = Signed(signature, self.call.profile.family, self.upstream)
-        for key in keys:
-            self.box.signatures.put(key, signed)
+    def keeper(self) -> Keeper:
+        """What keeps the signed parts of one choice for the request in which the client returns them."""
+        call = self.call
+        return Keeper(self.box.signatures, call.profile.family, self.upstream, call.request.get("contents") or ())
 
 
 class Choice:
@@ -90,6 +90,7 @@ class Choice:
         "_grounding",
         "_held",
         "_images",
+        "_keeper",
         "_last",
         "_logprobs",
         "_marks",
@@ -112,6 +113,7 @@ class Choice:
         self.thoughts: list[str] = []
         """The shown thoughts that no signature followed yet."""
         self._way = way
+        self._keeper = way.keeper()
         notes = way.notes
         self._held: list[str] | None = [] if notes.json_wrapped or notes.strip_fence else None
         """Text that cannot go out before the end is known; None where it streams."""
@@ -181,7 +183,9 @@ class Choice:
         """Deltas that were held, the delta of the finish chunk, and the finish reason."""
         out: list[Delta] = []
         self._release_text(out)
+        held = None if self._held is None else [delta["content"] for delta in out]
         self._release(out)
+        self._keeper.close(self.texts if held is None else held, altered=held is not None)
         if self._audio:
             out.append({"audio": self._whole_audio()})
         elif self._speaks:
@@ -223,6 +227,7 @@ class Choice:
                 self._text(mended(text), out, thought=thought)
             if signature is not None and not thought and part.get("functionCall") is None:
                 self._signature = signature
+                self._keeper.text(len(self.texts) - bool(text), len(mended(text)), signature)
         if signature is not None and thought and part.keys() <= _THOUGHT:
             self._sign_thoughts(signature)
         if len(part) == 1 and text is not None:
@@ -239,8 +244,8 @@ class Choice:
         if not text:
             return
         if thought:
+            self.thoughts.append(text)
             if not self._way.notes.hide_reasoning:
-                self.thoughts.append(text)
                 out.append({"reasoning_content": str(text)})
             return
         self.texts.append(text)
@@ -252,11 +257,9 @@ class Choice:
             self._look_for_fence(out)
 
     def _sign_thoughts(self, signature: str) -> None:
-        """Claude signs its thoughts, often in an empty part behind them: found again by the text the client has."""
-        text = "".join(self.thoughts)
+        """Claude signs its thoughts, often in an empty part behind them."""
+        self._keeper.thought("".join(self.thoughts), signature)
         self.thoughts.clear()
-        if text:
-            self._way.remember((text_key(self._way.call.profile.family, text),), signature)
 
     def _look_for_fence(self, out: list[Delta]) -> None:
         """A text that does not begin with a fence needs no waiting."""
@@ -288,10 +291,10 @@ class Choice:
         for call, signature in calls:
             if self._done_calls and (notes.single_call or notes.legacy_functions):
                 return
-            out.append(self._call(call, signature))
+            out.append(self._call(call, signature, several=len(calls) > 1))
             self._done_calls += 1
 
-    def _call(self, call: Mapping[str, Any], signature: str | None) -> Delta:
+    def _call(self, call: Mapping[str, Any], signature: str | None, *, several: bool) -> Delta:
         way = self._way
         upstream_name = way.bare_name(call["name"])
         name = way.notes.names.get(upstream_name, upstream_name)
@@ -304,9 +307,8 @@ class Choice:
         extra = {}
         if signature is not None:
             extra = {"extra_content": {"google": {"thought_signature": signature}}}
-            returned = restored if isinstance(restored, dict) else {"value": restored}
-            family = way.call.profile.family
-            way.remember((call_key(identity), args_key(family, upstream_name, returned, self._done_calls)), signature)
+        returned = restored if isinstance(restored, dict) else {"value": restored}
+        self._keeper.call(identity, upstream_name, returned, call, signature, several=several)
         if way.notes.legacy_functions:
             return {"function_call": {"name": name, "arguments": text_of(restored), **extra}}
         entry: Delta = {"index": self._done_calls, "id": identity}
@@ -350,11 +352,12 @@ class Choice:
         if box.settings.images != "inline":
             try:
                 base_url = box.settings.image_base_url or self._way.origin.base_url
-                return base_url.rstrip("/") + box.images.put(raw, mime, signature)
+                kept = signature and tagged(Signed(signature, self._way.call.profile.family, self._way.upstream))
+                return base_url.rstrip("/") + box.images.put(raw, mime, kept)
             except OSError:
                 return media.data_url(mime, data)  # a full disk must not cost the picture
         if signature is not None:
-            self._way.remember((image_key(hashlib.sha256(raw).hexdigest()),), signature)
+            self._keeper.image(hashlib.sha256(raw).hexdigest(), signature)
         return media.data_url(mime, data)
 
     def _speak(self, raw: bytes, label: str, mime: str, out: list[Delta]) -> None:

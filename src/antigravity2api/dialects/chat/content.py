@@ -9,6 +9,7 @@ import orjson
 
 from antigravity2api.dialects.base import ImageShelf, StoredImage, Toolbox
 from antigravity2api.dialects.chat import fields
+from antigravity2api.dialects.chat.signing import Signer
 from antigravity2api.errors import Fault, invalid
 from antigravity2api.gemini import media
 from antigravity2api.gemini.gif import GifBudget
@@ -57,10 +58,13 @@ class _Shelf:
 class Reader:
     """Reads the content of one request's messages. Nothing is dropped unseen: what is no known part is refused."""
 
-    __slots__ = ("_applied", "_gifs", "_images", "_linked", "_profile", "_shelf")
+    __slots__ = ("_applied", "_gifs", "_images", "_linked", "_profile", "_shelf", "_signer", "said")
 
-    def __init__(self, profile: ModelProfile, box: Toolbox, applied: list[str]) -> None:
+    def __init__(self, profile: ModelProfile, box: Toolbox, applied: list[str], signer: Signer) -> None:
         self._profile = profile
+        self._signer = signer
+        self.said = ""
+        """The whole text of the assistant's message that was read last."""
         # GIFs are converted before a body is read; this is for those in a spelling that hid them.
         self._gifs = GifBudget(pixels=_HIDDEN_GIF_PIXELS)
         self._images = box.images
@@ -144,12 +148,12 @@ class Reader:
         """What an assistant said, with the images of its answer in their places."""
         content = message.get("content")
         made: list[Part] = []
+        self.said = ""
         if isinstance(content, str):
+            self.said = content
             self._said(content, made)
         elif content is not None:
-            for index, item in enumerate(_parts_list(content, f"{path}.content")):
-                where = f"{path}.content[{index}]"
-                self._assistant_part(fields.item(item, where), where, made)
+            self._said_in_parts(_parts_list(content, f"{path}.content"), f"{path}.content", made)
         refusal = fields.text(message, "refusal", path)
         if refusal and not made:
             made.append({"text": refusal})
@@ -161,37 +165,65 @@ class Reader:
             self._spoken(message, path, made)
         return made
 
+    def _said_in_parts(self, items: list[Any], path: str, made: list[Part]) -> None:
+        parts = [(fields.item(item, f"{path}[{index}]"), f"{path}[{index}]") for index, item in enumerate(items)]
+        texts = [_text_of(part, where) for part, where in parts if _is_text(part)]
+        self.said = "".join(texts)
+        if len(texts) > 1 and len(texts) == len(parts) and self._signer.signs(self.said):
+            self._said(self.said, made)  # one answer, cut into parts by the client
+            return
+        for part, where in parts:
+            self._assistant_part(part, where, made)
+
     def _assistant_part(self, part: dict[str, Any], path: str, made: list[Part]) -> None:
         kind = part.get("type")
         if kind == "refusal":
             refusal = fields.text(part, "refusal", path)
             if refusal:
                 made.append({"text": refusal})
-        elif isinstance(kind, str) and kind in _TEXT:
-            self._said(_text_of(part, path), made)
+        elif _is_text(part):
+            self._said(_text_of(part, path), made, self._signer.of_part(part))
         elif isinstance(kind, str) and kind in _THOUGHTS:
-            self._applied.append(f"{path}:thoughts are not sent back")
+            if not self._signer.keeps(part):
+                self._applied.append(f"{path}:thoughts are not sent back")
         else:
             found = self._part(part, kind, path)
             if found is not None:
                 made.append(found)
 
-    def _said(self, text: str, made: list[Part]) -> None:
-        if "![" in text:
-            made.extend(
-                {"text": piece} if isinstance(piece, str) else self._own_image(piece) for piece in markdown_pieces(text)
-            )
-        elif text:
-            made.append({"text": text})
+    def _said(self, text: str, made: list[Part], signature: str | None = None) -> None:
+        """A text of an answer as the parts that it was; ``signature`` is the client's word about it."""
+        for piece, signed in self._signer.pieces(text):
+            if signed is not None:
+                made.append({"text": piece, "thoughtSignature": signed})
+                signature = None
+            elif "![" in piece:
+                made += [
+                    {"text": inner} if isinstance(inner, str) else self._own_image(inner)
+                    for inner in markdown_pieces(piece)
+                ]
+            elif piece:
+                made.append({"text": piece})
+        if signature is not None and made and "text" in made[-1]:
+            made[-1]["thoughtSignature"] = signature
+
+    @property
+    def _draws(self) -> bool:
+        """Whether the model has to do with signed pictures."""
+        return self._profile.image_output or not self._profile.known
 
     def _own_image(self, image: MarkdownImage) -> Part:
         """An image of an earlier answer as the part it was; one without its bytes yet where they are on our shelf."""
+        part: Part
         if image.path is None:
             try:
-                return media.image_from_base64(image.data, "messages", gifs=self._gifs)
+                part = media.image_from_base64(image.data, "messages", gifs=self._gifs)
             except Fault:
                 return {"text": f"![{image.alt}](data:{image.mime_type};base64,{image.data})"}
-        part: Part = {"inlineData": {"mimeType": "", "data": ""}}
+            if self._draws and (signature := self._signer.of_image(part["inlineData"]["data"])):
+                part["thoughtSignature"] = signature
+            return part
+        part = {"inlineData": {"mimeType": "", "data": ""}}
         self._linked.append((part, image))
         return part
 
@@ -204,8 +236,8 @@ class Reader:
                 part["text"] = f"![{image.alt}]({image.path})"
                 continue
             part["inlineData"] = {"mimeType": stored.mime_type, "data": stored.data}
-            if stored.signature and (self._profile.image_output or not self._profile.known):
-                part["thoughtSignature"] = stored.signature
+            if stored.signature and self._draws and (signature := self._signer.of_shelf(stored.signature)):
+                part["thoughtSignature"] = signature
 
     def _spoken(self, message: dict[str, Any], path: str, made: list[Part]) -> None:
         """An earlier spoken answer: its transcript where the client kept one."""
@@ -332,6 +364,11 @@ def _parts_list(content: Any, path: str) -> list[Any]:
     if isinstance(content, list):
         return content
     raise fields.wrong_type(path, "a string or an array of parts", content)
+
+
+def _is_text(part: dict[str, Any]) -> bool:
+    kind = part.get("type")
+    return isinstance(kind, str) and kind in _TEXT
 
 
 def _text_of(part: dict[str, Any], path: str) -> str:

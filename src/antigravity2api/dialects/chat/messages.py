@@ -6,48 +6,24 @@ writes contents, each turn of calls followed at once by its results, as Google d
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from antigravity2api.dialects.base import Origin, Toolbox
 from antigravity2api.dialects.chat import fields
 from antigravity2api.dialects.chat.content import Reader, inner_object, inner_value
-from antigravity2api.dialects.chat.signing import Signer
+from antigravity2api.dialects.chat.signing import Brought, Said, Signer, bare_id
 from antigravity2api.dialects.chat.tools import Names
+from antigravity2api.dialects.chat.turns import Asked, Lost, Turn, Waiting, in_steps, with_thoughts
 from antigravity2api.errors import invalid
 from antigravity2api.gemini.models import ModelProfile
 from antigravity2api.gemini.parts import current_turn
-from antigravity2api.gemini.signature import ESCAPE
+from antigravity2api.gemini.signature import ESCAPE, args_of, thread_named
 from antigravity2api.gemini.types import Content, Part
 
 _ROLES = "'system', 'developer', 'user', 'assistant', 'tool' and 'function'"
 _NO_RESULT = {"error": "no result was returned for this call"}
 _CONTINUE = "Continue exactly where the text above stops."
 _NAMELESS = "unknown_tool"
-
-
-@dataclass(slots=True, eq=False)
-class _Asked:
-    """One tool call of the history and, once found, its result."""
-
-    id: str
-    client: str
-    name: str
-    turn: _Turn
-    answer: dict[str, Any] | None = None
-    media: list[Part] = field(default_factory=list)
-    sent_id: str | None = None
-
-
-@dataclass(slots=True, eq=False)
-class _Turn:
-    """Neighbouring messages of one Gemini role."""
-
-    model: bool
-    parts: list[Part]
-    calls: list[_Asked] = field(default_factory=list)
 
 
 class History(NamedTuple):
@@ -82,7 +58,7 @@ def read_plain(messages: list[Any], profile: ModelProfile) -> History | None:
             if len(message) != 2 or type(text) is not str or not text:
                 return None
             if role == "assistant":
-                if "![" in text:  # a picture of an earlier answer, perhaps
+                if "![" in text or profile.signatures != "none":  # a picture or a signed text of an earlier answer
                     return None
             elif role != "user":
                 if last is not None or role not in ("system", "developer"):
@@ -102,47 +78,6 @@ def read_plain(messages: list[Any], profile: ModelProfile) -> History | None:
     return History(system, contents)
 
 
-class _Waiting:
-    """Unanswered calls by id and by name, in groups of one turn each; each call is taken once."""
-
-    __slots__ = ("_groups",)
-
-    def __init__(self) -> None:
-        self._groups: dict[tuple[str, str | None], list[deque[_Asked]]] = {}
-
-    def put(self, asked: _Asked) -> None:
-        """Make the call findable by its id, by its name, and by neither."""
-        if asked.id:
-            self._put(("id", asked.id), asked)
-        self._put(("name", asked.client), asked)
-        self._put(("name", None), asked)
-
-    def _put(self, key: tuple[str, str | None], asked: _Asked) -> None:
-        groups = self._groups.setdefault(key, [])
-        if groups and groups[-1][0].turn is asked.turn:
-            groups[-1].append(asked)
-        else:
-            groups.append(deque((asked,)))
-
-    def by_id(self, identity: str) -> _Asked | None:
-        """The nearest earlier unanswered call with this id; among equals of one turn, the first."""
-        return self._take(("id", identity))
-
-    def by_name(self, name: str | None) -> _Asked | None:
-        """For results without an id: the latest turn's first unanswered call of that name, or of any."""
-        return self._take(("name", name))
-
-    def _take(self, key: tuple[str, str | None]) -> _Asked | None:
-        groups = self._groups.get(key)
-        while groups:
-            asked = groups[-1].popleft()
-            if not groups[-1]:
-                groups.pop()
-            if asked.answer is None:
-                return asked
-        return None
-
-
 class _Walk:
     """The first pass. Invariant: a turn with calls is never extended, so its results can follow it at once."""
 
@@ -151,14 +86,15 @@ class _Walk:
         self.settings = box.settings
         self.names = names
         self.applied = applied
-        self.reader = Reader(profile, box, applied)
         self.signer = Signer(profile, origin, box)
+        self.reader = Reader(profile, box, applied, self.signer)
         self.system: list[Part] = []
-        self.turns: list[_Turn] = []
-        self.waiting = _Waiting()
+        self.turns: list[Turn] = []
+        self.waiting = Waiting()
         self.ids: dict[str, int] = {}
         self.leading = True
         self.called = False
+        self.threaded = False
 
     def read(self, message: Any, path: str) -> None:
         """Take in one message."""
@@ -169,7 +105,7 @@ class _Walk:
             self.leading = False
             content = message.get("content")
             if isinstance(content, str):
-                self._user([{"text": content}] if content else [])
+                self._said_by_user(content)
             else:
                 self._user(self.reader.parts(content, f"{path}.content"))
             return
@@ -189,13 +125,21 @@ class _Walk:
                 raise fields.missing(f"{path}.role", f"Supported values are: {_ROLES}.")
             raise fields.one_of(f"{path}.role", role, _ROLES)
 
+    def _said_by_user(self, text: str) -> None:
+        """A user's text, which may be a tool's result in words: it names the call by its id."""
+        asked = self.waiting.named_in(text) if self.turns and self.turns[-1].calls else None
+        if asked is not None:
+            asked.answer = {"output": text}
+        elif text:
+            self._user([{"text": text}])
+
     def _user(self, parts: list[Part]) -> None:
         if not parts:
             return
         if self.turns and not self.turns[-1].model:
             self.turns[-1].parts.extend(parts)
         else:
-            self.turns.append(_Turn(False, parts))
+            self.turns.append(Turn(False, parts))
 
     def _system(self, message: dict[str, Any], path: str) -> None:
         parts = self.reader.texts(message.get("content"), f"{path}.content")
@@ -206,43 +150,77 @@ class _Walk:
             self._user([{"text": f"<system>\n{joined}\n</system>"}])
 
     def _assistant(self, message: dict[str, Any], path: str) -> None:
+        self._name_thread()
         content = message.get("content")
-        if len(message) == 2 and isinstance(content, str) and content and "![" not in content:
+        plain = len(message) == 2 and isinstance(content, str) and "![" not in content
+        if plain and content and not self.signer.wanted:
             self._model([{"text": content}])
             return
         parts = self.reader.assistant(message, path)
         calls = fields.array(message, "tool_calls", path) or []
         legacy = fields.mapping(message, "function_call", path)
-        details = self.signer.details(message, path)
-        signature = self.signer.from_client(message, path) or (None if calls or legacy is not None else details.get(""))
-        if signature:
-            _sign_text(parts, signature)
+        brought = self.signer.brought(message, path)
         if not calls and legacy is None:
-            self._model(parts)
+            self._sign(parts, brought.own or brought.nameless)
+            self._model(parts).thoughts += self.signer.thoughts(brought, self.reader.said, None)
             return
         self.called = True
-        turn = self._model(parts)
+        if any("text" in part for part in parts):
+            self._sign(parts, brought.own)
+        else:
+            brought.nameless = brought.nameless or brought.own
+        turn = self._calling(parts) if calls else self._model(parts)  # old functions came one by one
+        before = len(turn.calls)
         for position, call in enumerate(calls):
             where = f"{path}.tool_calls[{position}]"
-            self._call(fields.item(call, where), where, position, turn, details)
+            self._call(fields.item(call, where), where, position, turn, brought)
         if legacy is not None and not calls:
-            self._call({"type": "function", "function": legacy}, path, 0, turn, details, "function_call")
+            self._call({"type": "function", "function": legacy}, path, 0, turn, brought, "function_call")
+        if not turn.thoughts and len(turn.calls) > before:
+            turn.thoughts += self.signer.thoughts(brought, self.reader.said, turn.calls[before].known)
 
-    def _model(self, parts: list[Part]) -> _Turn:
+    def _name_thread(self) -> None:
+        """Name the conversation by its first text before anything is looked up by what it says."""
+        if self.threaded:
+            return
+        self.threaded = True
+        first = next((turn for turn in self.turns if turn.parts), None)
+        parts = first.parts if first is not None else []
+        if self.system and not self.profile.system:
+            parts = self.system
+        elif first is None:
+            parts = [{"text": self.settings.filler}]
+        self.signer.recall.thread = thread_named(next((part["text"] for part in parts if "text" in part), ""))
+
+    def _sign(self, parts: list[Part], signature: str | None) -> None:
+        """The client's own signature of a text, where none is remembered for it."""
+        if signature is None or self.signer.is_foreign(signature):
+            return
+        if not any("text" in part and "thoughtSignature" in part for part in parts):
+            _sign_text(parts, signature)
+
+    def _model(self, parts: list[Part]) -> Turn:
         if self.turns and self.turns[-1].model and not self.turns[-1].calls:
             self.turns[-1].parts.extend(parts)
             return self.turns[-1]
-        turn = _Turn(True, parts)
+        turn = Turn(True, parts)
         self.turns.append(turn)
         return turn
+
+    def _calling(self, parts: list[Part]) -> Turn:
+        """The turn for a message with calls. Nothing stands between two of them: they are one answer, cut in two."""
+        last = self.turns[-1] if self.turns else None
+        if last is None or not last.calls or parts or len(last.open) < len(last.calls):
+            return self._model(parts)
+        return last
 
     def _call(
         self,
         call: dict[str, Any],
         path: str,
         position: int,
-        turn: _Turn,
-        details: Mapping[str, str],
+        turn: Turn,
+        brought: Brought,
         key: str | None = None,
     ) -> None:
         kind = fields.text(call, "type", path) or ("custom" if "custom" in call else "function")
@@ -257,14 +235,19 @@ class _Walk:
             args: dict[str, Any] = {"input": fields.text(body, "input", where) or ""}
         else:
             args = _arguments(body.get("arguments"), f"{where}.arguments")
-        identity = fields.text(call, "id", path) or ""
+        identity = bare_id(fields.text(call, "id", path) or "")
         name = self.names.upstream(client)
+        signature, known = self.signer.for_call(call, body, path, Said(identity, name, args, position), brought)
+        if signature and known is not None:
+            args = args_of(known) or args
         part: Part = {"functionCall": {"name": name, "args": args}}
-        asked = _Asked(identity, client, name, turn)
-        if self.profile.call_ids:
+        asked = Asked(identity, client, name, turn, part, known)
+        if known is not None and known.call_id:
+            asked.sent_id = self._unique(known.call_id)
+        elif self.profile.call_ids:
             asked.sent_id = self._unique(identity)
+        if asked.sent_id is not None:
             part["functionCall"]["id"] = asked.sent_id
-        signature = self.signer.for_call(call, body, path, identity, name, args, position, details)
         if signature:
             part["thoughtSignature"] = signature
         turn.parts.append(part)
@@ -284,30 +267,34 @@ class _Walk:
         return found
 
     def _tool(self, message: dict[str, Any], path: str) -> None:
-        identity = fields.text(message, "tool_call_id", path)
+        identity = bare_id(fields.text(message, "tool_call_id", path) or "")
         name = fields.text(message, "name", path)
         text, media = self.reader.result(message.get("content"), f"{path}.content")
         asked = self.waiting.by_id(identity) if identity else self.waiting.by_name(name)
         if asked is None and not identity and not name:
             raise fields.missing(f"{path}.tool_call_id", "It names the call that this message answers.")
-        self._answer(asked, name or identity or _NAMELESS, text, media)
+        self._answer(asked, name, identity, text, media)
 
     def _function(self, message: dict[str, Any], path: str) -> None:
         name = fields.required_text(message, "name", path)
         text, media = self.reader.result(message.get("content"), f"{path}.content")
-        self._answer(self.waiting.by_name(name), name, text, media)
+        self._answer(self.waiting.by_name(name), name, "", text, media)
 
-    def _answer(self, asked: _Asked | None, label: str, text: str, media: list[Part]) -> None:
-        if asked is None:
-            self._user([{"text": f"[result of {label}] {text}"}, *media])
+    def _answer(self, asked: Asked | None, name: str | None, identity: str, text: str, media: list[Part]) -> None:
+        if asked is not None:
+            asked.answer = _response(text)
+            asked.media = media
             return
-        asked.answer = _response(text)
-        asked.media = media
+        # The label names the call: a history that was trimmed is normal, and nothing is lost in silence.
+        shown: list[Part] = [{"text": f"[result of {name or identity or _NAMELESS}] {text}"}, *media]
+        self._user(shown)
+        self.waiting.lose(identity or None, Lost(name, _response(text), media, self.turns[-1], shown))
 
     def finish(self) -> History:
         """The second pass: contents in legal order."""
         self.reader.fill()
-        turns = [turn for turn in self.turns if turn.parts]
+        self.waiting.settle()
+        turns = in_steps([turn for turn in self.turns if turn.parts])
         if turns and turns[-1].model and not turns[-1].calls:
             _trim(turns[-1])
             if not turns[-1].parts:
@@ -316,9 +303,9 @@ class _Walk:
         if not turns:
             if not system:
                 raise invalid("'messages' holds nothing to answer: every message is empty.", "messages")
-            turns, system = [_Turn(False, list(system))], []
+            turns, system = [Turn(False, list(system))], []
         if system and not self.profile.system:
-            turns.insert(0, _Turn(False, list(system)))
+            turns.insert(0, Turn(False, list(system)))
             system = []
         contents = self._contents(turns)
         if contents[0]["role"] == "model":
@@ -329,12 +316,12 @@ class _Walk:
             escape(contents)
         return History(system=system, contents=contents)
 
-    def _contents(self, turns: list[_Turn]) -> list[Content]:
+    def _contents(self, turns: list[Turn]) -> list[Content]:
         contents: list[Content] = []
         open_user: list[Part] | None = None
         for turn in turns:
             if turn.model:
-                contents.append({"role": "model", "parts": turn.parts})
+                contents.append({"role": "model", "parts": with_thoughts(turn)})
                 open_user = None
             elif open_user is not None:
                 open_user.extend(turn.parts)
@@ -349,7 +336,7 @@ class _Walk:
                     contents.append({"role": "user", "parts": media})
         return contents
 
-    def _answers(self, turn: _Turn) -> tuple[list[Part], list[Part]]:
+    def _answers(self, turn: Turn) -> tuple[list[Part], list[Part]]:
         """The results of one turn of calls in call order, and the media that must stand outside of them."""
         answers: list[Part] = []
         outside: list[Part] = []
@@ -369,7 +356,7 @@ class _Walk:
         return answers, outside
 
 
-def _trim(turn: _Turn) -> None:
+def _trim(turn: Turn) -> None:
     """A prefill must not end in white space; what a model signed stays as it is."""
     while turn.parts:
         part = turn.parts[-1]

@@ -9,7 +9,15 @@ import pytest
 
 from antigravity2api.dialects.chat.encoder import ChatEncoder
 from antigravity2api.errors import Fault, Kind
-from antigravity2api.gemini.signature import Signed, args_key, call_key, text_key
+from antigravity2api.gemini.signature import (
+    Signed,
+    args_key,
+    call_key,
+    text_key,
+    thought_key,
+    thoughts_of,
+    thread_named,
+)
 from fakes.chat_answer import (
     ORIGIN,
     SIGNATURE,
@@ -26,6 +34,8 @@ from fakes.chat_answer import (
     usage_chunks,
     whole,
 )
+
+THREAD = thread_named("Hello")
 
 
 def encoder(**notes: Any) -> ChatEncoder:
@@ -201,10 +211,12 @@ def test_signatures_are_remembered_by_id_and_by_what_was_called() -> None:
     made = ChatEncoder(make_call(names={"get_x": "get/x"}), ORIGIN, box, "gemini")
     sent = made.feed(event(tool("get_x", {"b": 1, "a": 2}, SIGNATURE), tool("get_x", {}), finish="STOP"))
     shown = frames(sent)[0]["choices"][0]["delta"]["tool_calls"][0]["id"]
-    expected = Signed(SIGNATURE, "gemini-3", "gemini")
-    assert box.signatures.get(call_key(shown)) == expected
-    assert box.signatures.get(args_key("gemini-3", "get_x", {"a": 2, "b": 1}, 0)) == expected
-    assert len(box.signatures.held) == 2
+    held = box.signatures.get(call_key(shown))
+    assert (held.signature, held.family, held.upstream, held.place) == (SIGNATURE, "gemini-3", "gemini", 0)
+    assert box.signatures.get(args_key(THREAD, "get_x", {"a": 2, "b": 1}, 0)) == held
+    other = box.signatures.get(args_key(THREAD, "get_x", {}, 1))
+    assert (other.signature, other.step, other.place) == ("", held.step, 1)
+    assert len(box.signatures.held) == 4
 
 
 @pytest.mark.parametrize(
@@ -220,8 +232,10 @@ def test_the_signature_of_thoughts_is_remembered_by_their_text(parts: list[Any])
     for answer in (streamed, whole):
         box = make_box()
         answer(events, make_call(), box)
-        key = text_key("gemini-3", "Let me see.")
-        assert {name: signed.signature for name, signed in box.signatures.held.items()} == {key: SIGNATURE}
+        assert box.signatures.get(thought_key(THREAD, "Let me see.")) == Signed(SIGNATURE, "gemini-3", "gemini")
+        words = "".join(part.get("text", "") for part in parts if not part.get("thought")) + "Hi"
+        before = box.signatures.get(text_key(THREAD, words))
+        assert (before.signature, thoughts_of(before)) == ("", [("Let me see.", SIGNATURE)])
 
 
 def test_arguments_come_back_as_the_schema_says() -> None:
@@ -235,7 +249,7 @@ def test_arguments_of_parameters_that_were_no_object_are_unwrapped() -> None:
     events = [event(tool("f", {"value": ["a"]}, SIGNATURE), finish="STOP")]
     (entry,) = whole(events, make_call(schemas={"f": schema}), box)["choices"][0]["message"]["tool_calls"]
     assert entry["function"]["arguments"] == '["a"]'
-    assert box.signatures.get(args_key("gemini-3", "f", {"value": ["a"]}, 0)) is not None
+    assert box.signatures.get(args_key(THREAD, "f", {"value": ["a"]}, 0)) is not None
 
 
 def test_free_text_for_a_custom_tool_whatever_the_model_called_it() -> None:

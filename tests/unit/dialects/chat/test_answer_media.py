@@ -53,7 +53,7 @@ def test_an_image_is_stored_byte_for_byte_with_its_signature() -> None:
     box = make_box()
     found = content(blob(JPEG, "image/png", thoughtSignature=SIGNATURE), box=box)
     assert found == "\n\n![image](http://localhost:8045/images/1.jpeg)\n\n"
-    assert box.images.held == [(base64.b64decode(JPEG), "image/jpeg", SIGNATURE)]
+    assert box.images.held == [(base64.b64decode(JPEG), "image/jpeg", f"gemini-3 gemini {SIGNATURE}")]
 
 
 def test_url_safe_base64_without_padding_is_read() -> None:

@@ -426,10 +426,10 @@ def test_models_without_system_instructions_get_the_text_in_front() -> None:
 
 
 def test_an_argument_signature_is_found_for_a_client_that_rewrites_ids() -> None:
-    from antigravity2api.gemini.signature import Signed, args_key
+    from antigravity2api.gemini.signature import Signed, args_key, thread_named
 
     box = make_box()
-    box.signatures.put(args_key("gemini-3", "f", {"n": 1}, 0), Signed("c2ln", "gemini-3", "gemini"))
+    box.signatures.put(args_key(thread_named("x"), "f", {"n": 1}, 0), Signed("c2ln", "gemini-3", "gemini"))
     body = ask(
         user("x"),
         assistant(None, call("other", "f", '{"n": 1.0}')),
