@@ -525,12 +525,13 @@ def _missing_for_antigravity(settings: Settings) -> list[str]:
 
 
 def vertex_project(settings: Settings) -> str | None:
-    """The project for Vertex AI: the operator's word, else the one that a service account's file names. None where only
-    the machine's own credentials may know one."""
+    """The project for Vertex AI: the operator's word, else the one that the credentials file names. None where only the
+    machine's own credentials may know one."""
     if settings.vertex_project or settings.vertex_credentials is None:
         return settings.vertex_project
-    project = credentials_file(settings.vertex_credentials).get("project_id")
-    return project if isinstance(project, str) and project else None
+    file = credentials_file(settings.vertex_credentials)
+    named = (file.get(key) for key in ("project_id", "quota_project_id"))
+    return next((project for project in named if isinstance(project, str) and project), None)
 
 
 def _trouble_with_vertex(settings: Settings) -> str | None:
