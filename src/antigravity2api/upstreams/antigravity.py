@@ -211,6 +211,8 @@ def _talking(call: Call, model: str, target: Target | None, notes: list[str], sc
     if is_claude:
         contents = request["contents"] = claude.shaped_contents(contents, notes)
         config = claude.shaped_config(config, contents, call, notes)
+        if "thinkingConfig" not in config:
+            request["contents"] = claude.without_thoughts(contents)
     elif isinstance(config.get("maxOutputTokens"), int) and call.profile.output_limit:
         config["maxOutputTokens"] = min(config["maxOutputTokens"], call.profile.output_limit)
     if config:

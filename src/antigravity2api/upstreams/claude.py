@@ -10,15 +10,14 @@ import re
 from typing import Any
 
 from antigravity2api.gemini.call import Call
-from antigravity2api.gemini.signature import ESCAPE
+from antigravity2api.gemini.parts import current_turn
+from antigravity2api.gemini.signature import is_escape
 
 OUTPUT_LIMIT = 64000
 MIN_BUDGET = 1024
 _DYNAMIC_BUDGET = 16384
 _LEVEL_BUDGETS = {"MINIMAL": 1024, "LOW": 8192, "MEDIUM": 16384, "HIGH": 32768, "XHIGH": 49152}
 _UNKNOWN = ("presencePenalty", "frequencyPenalty", "responseLogprobs", "logprobs", "candidateCount", "seed")
-_ESCAPES = frozenset({ESCAPE, "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="})
-"""Google's escape value, plain and as a client that encodes bytes sends it; Claude refuses both."""
 _BAD_ID = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -47,9 +46,24 @@ def _rank(part: dict[str, Any]) -> int:
 
 
 def _without_escape(part: dict[str, Any]) -> dict[str, Any]:
-    if part.get("thoughtSignature") not in _ESCAPES:
+    """Google's escape values stand for no thought of Claude's: it refuses them."""
+    if not is_escape(part.get("thoughtSignature")):
         return part
     return {key: value for key, value in part.items() if key != "thoughtSignature"}
+
+
+def without_thoughts(contents: list[Any]) -> list[Any]:
+    """The history for a request that does not think: thoughts of earlier answers have no place in it."""
+    out = []
+    for content in contents:
+        parts = content.get("parts", ())
+        if content.get("role") == "model" and any(part.get("thought") for part in parts):
+            kept = [part for part in parts if not part.get("thought")]
+            if kept:
+                out.append({**content, "parts": kept})
+            continue
+        out.append(content)
+    return out
 
 
 def _paired(contents: list[Any]) -> list[Any]:
@@ -89,7 +103,7 @@ def shaped_config(config: dict[str, Any], contents: list[Any], call: Call, notes
     thinking = _thinking(config.pop("thinkingConfig", None), config["maxOutputTokens"])
     if thinking is not None and not _may_think(contents):
         thinking = None
-        notes.append("thinkingConfig")
+        notes.append("thinkingConfig:off without the signed thought of these calls")
     if thinking is not None:
         config["thinkingConfig"] = thinking
         _drop(config, ("temperature", "topP", "topK"), notes, silent=call.defaulted)
@@ -125,16 +139,18 @@ def _thinking(config: Any, output: int) -> dict[str, Any] | None:
     if budget == 0:
         return None
     budget = min(max(budget, MIN_BUDGET), output - 1)
-    return {**made, "thinkingBudget": budget} if budget >= MIN_BUDGET else None
+    if budget < MIN_BUDGET:
+        return None
+    # Its signed thoughts are needed for the next step, whether or not the client wants to read them.
+    return {**made, "thinkingBudget": budget, "includeThoughts": True}
 
 
 def _may_think(contents: list[Any]) -> bool:
-    """Whether the last model content, when it made calls, begins with the signed thought that Anthropic demands."""
-    for content in reversed(contents):
-        if content.get("role") != "model":
+    """Whether every answer with calls in the current turn begins with the signed thought that Anthropic demands."""
+    for content in contents[current_turn(contents) :]:
+        parts = content.get("parts") or []
+        if content.get("role") != "model" or not any("functionCall" in part for part in parts):
             continue
-        parts = content.get("parts", ())
-        if not any("functionCall" in part for part in parts):
-            return True
-        return any(part.get("thought") and part.get("thoughtSignature") for part in parts)
+        if not (parts[0].get("thought") and parts[0].get("thoughtSignature")):
+            return False
     return True

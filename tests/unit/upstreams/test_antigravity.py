@@ -234,7 +234,7 @@ def test_sampling_does_not_go_with_claudes_thinking():
     )
     assert json.loads(made.body)["request"]["generationConfig"] == {
         "maxOutputTokens": 64000,
-        "thinkingConfig": {"thinkingBudget": 2048},
+        "thinkingConfig": {"thinkingBudget": 2048, "includeThoughts": True},
     }
     assert made.notes == ("temperature",)
 
@@ -277,7 +277,7 @@ def test_claudes_history_has_signed_thoughts_first_and_ids_that_pair():
         {"functionCall": {"name": "b", "args": {}, "id": "toolu_1"}},
     ]
     assert [part["functionResponse"]["id"] for part in body["contents"][2]["parts"]] == ["call_1_0", "toolu_1"]
-    assert body["generationConfig"]["thinkingConfig"] == {"thinkingBudget": 2048}
+    assert body["generationConfig"]["thinkingConfig"] == {"thinkingBudget": 2048, "includeThoughts": True}
 
 
 def test_without_the_signed_thought_of_the_last_calls_claude_does_not_think():
@@ -291,7 +291,7 @@ def test_without_the_signed_thought_of_the_last_calls_claude_does_not_think():
     body = json.loads(made.body)["request"]
     assert "thinkingConfig" not in body["generationConfig"]
     assert len(body["contents"][1]["parts"]) == 1
-    assert {"thinkingConfig", "unsigned thoughts"} <= set(made.notes)
+    assert {"thinkingConfig:off without the signed thought of these calls", "unsigned thoughts"} <= set(made.notes)
 
 
 # -- images ------------------------------------------------------------------------------------------------------------

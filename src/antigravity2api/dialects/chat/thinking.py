@@ -75,7 +75,9 @@ def read_thinking(
             config = {**(config or {}), **theirs}
     if capable:
         config = _include(config, profile, exclude=asked.exclude, show=bool(said) or settings.show_thoughts)
-    return Thinking(config or None, asked.exclude, bool(explicit), said=True)
+    # Where an upstream needs the thoughts all the same, for the signature on them, the client does not see them.
+    hidden = asked.exclude or (config is not None and config.get("includeThoughts") is False)
+    return Thinking(config or None, hidden, bool(explicit), said=True)
 
 
 def _include(config: dict[str, Any] | None, profile: ModelProfile, *, exclude: bool, show: bool) -> dict[str, Any]:
