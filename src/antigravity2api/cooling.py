@@ -31,8 +31,8 @@ _MIDNIGHT_SLACK = 600.0
 """A day's quota that is refused so soon after midnight is yesterday's: clocks differ."""
 _MOST_STRIKES = 16
 _MOST_WORDS = 300
-_PROBATION = 3600.0
-"""How long the rests of other processes count after they are over."""
+PROBATION = 3600.0
+"""How long a rest that is over still counts: until then the next failure makes a longer one."""
 
 _STATES = {
     "TOS_VIOLATION": State.DISABLED_BY_TERMS,
@@ -158,7 +158,7 @@ def read(row: CoolDown, now: float, wall: float) -> Rest | None:
     if not left <= LONGEST_RESET:  # NaN too
         return None
     if left <= 0:
-        if row.strikes <= 0 or wall - row.until >= _PROBATION:
+        if row.strikes <= 0 or wall - row.until >= PROBATION:
             return None
         left = 0.0
     elif why != Why.SPENT:

@@ -356,12 +356,21 @@ class Pool:
         """A credential served though it had been in trouble; called by ``Lease.release``."""
         if epoch != seat.epoch:
             return  # it began before the last lesson, and proves nothing
+        before = len(seat.rests)
         for scope in (WHOLE, self._group(model)):
-            if seat.rests.pop(scope, None) is not None and self._memory is not None:
-                self._memory.put(CoolDown(seat.key, scope, 0.0, 0, "", self._wall()))
+            self._forget(seat, scope)
+        if seat.rests:
+            oldest = next(iter(seat.rests))
+            if seat.rests[oldest].until + cooling.PROBATION < self._clock():
+                del seat.rests[oldest]
         if seat.state is not State.READY and seat.state in USABLE:
             self._change(seat, State.READY, "", "")
-        self._sort()
+        elif len(seat.rests) != before:
+            self._sort()
+
+    def _forget(self, seat: _Seat, scope: str) -> None:
+        if seat.rests.pop(scope, None) is not None and self._memory is not None:
+            self._memory.put(CoolDown(seat.key, scope, 0.0, 0, "", self._wall()))
 
     def failed(self, seat: _Seat, model: str, epoch: int, fault: Fault) -> None:
         """An attempt failed; called by ``Lease.release``."""
@@ -437,8 +446,7 @@ class Pool:
         seat.take(record)
         if mended:
             seat.epoch += 1
-            if seat.rests.pop(WHOLE, None) is not None and self._memory is not None:
-                self._memory.put(CoolDown(seat.key, WHOLE, 0.0, 0, "", self._wall()))
+            self._forget(seat, WHOLE)
         elif record.enabled and (record.state, record.message) == (before.state, before.message):
             seat.state, seat.message, seat.link = state, message, link
 

@@ -396,3 +396,11 @@ def test_quota_groups_of_code_assist() -> None:
     assert quota_group("gemini-3-pro") == quota_group("gemini-2.5-flash")
     assert quota_group("claude-opus-4-5") == quota_group("gpt-oss-120b-medium") != quota_group("gemini-3-pro")
     assert quota_group("something-else") == "something-else"
+
+
+def test_a_rest_that_is_long_over_is_forgotten() -> None:
+    pool = bench("a", "b")
+    pool.of("a", gemini(429, "q", wait("60s")), "a model that is never asked for again")
+    pool.later(2 * 3600)
+    pool.of("a", None)
+    assert not pool.pool._all["a"].troubled
