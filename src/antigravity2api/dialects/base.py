@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from antigravity2api.errors import Fault
@@ -11,6 +11,7 @@ from antigravity2api.gemini.call import Call
 from antigravity2api.gemini.models import ModelTable
 from antigravity2api.gemini.signature import SignatureStore
 from antigravity2api.gemini.types import Chunk, Response
+from antigravity2api.gemini.validation import Validators
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Toolbox:
     signatures: SignatureStore
     images: ImageShelf
     settings: ChatSettings
+    validators: Validators = field(default_factory=Validators)
 
 
 class Origin(NamedTuple):
@@ -89,6 +91,10 @@ class Encoder(Protocol):
     """Whether an answer that stopped without any part is honest (set by the gateway after one retry)."""
     thoughts_may_end: bool
     """Whether a turn of thoughts alone may end without a finish reason (a habit of the upstream)."""
+
+    @property
+    def applied(self) -> Sequence[str]:
+        """What was changed in the answer so far, or has to be said about it."""
 
     def feed(self, chunk: Chunk) -> bytes: ...
 
@@ -119,6 +125,13 @@ class Dialect(Protocol):
 
     def render(self, call: Call, response: Response, origin: Origin, box: Toolbox, upstream: str) -> bytes:
         """The whole answer from a folded response, through the same mapping as the stream. Raises ``Fault``."""
+
+    def check(self, call: Call, response: Response, box: Toolbox) -> tuple[str, ...]:
+        """What has to be said about a whole answer. Raises ``Fault`` where it is not fit for the client, while another
+        attempt is still possible."""
+
+    def blame(self, call: Call, fault: Fault) -> None:
+        """Make ``fault.param`` the field of this client's request that an upstream complains about, if it is one."""
 
     def error(self, fault: Fault) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         """Status, headers and body for a fault before the first byte."""

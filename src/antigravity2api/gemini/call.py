@@ -10,6 +10,19 @@ from antigravity2api.gemini.models import ModelProfile
 from antigravity2api.gemini.types import GenerateContentRequest
 
 
+class MendedTool(NamedTuple):
+    """What was made of one refused tool."""
+
+    name: str
+    """The upstream's."""
+    digest: str
+    """Of its declaration, as the client gave it."""
+    stage: str
+    """How far it was simplified (``gemini.repair_tools.STAGES``)."""
+    original: dict[str, Any]
+    """The declaration before that."""
+
+
 class Call(NamedTuple):
     """One request of a client, in the hub's language; made by keywords, changed by ``_replace`` into a new one.
 
@@ -37,6 +50,10 @@ class Call(NamedTuple):
     """A schema form (``gemini.schema.Target`` value) that was learned to be needed; None: the upstream's default."""
     applied: tuple[str, ...] = ()
     """What was changed, dropped or renamed, for ``x-antigravity2api-applied``."""
+    said: frozenset[str] = frozenset()
+    """The client's own top-level fields that were not null: only these may be blamed for a refusal."""
+    mended_tools: tuple[MendedTool, ...] = ()
+    """Tools whose schema an upstream refused, and what was made of them."""
     copies: int = 1
     """How many parallel upstream calls make up the answer (``n`` on models without ``candidateCount``)."""
     affinity: str | None = None

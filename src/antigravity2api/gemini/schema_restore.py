@@ -19,10 +19,10 @@ def restored(args: Any, schema: Any) -> Any:
     if not isinstance(schema, dict):
         return _without_placeholder(args, ())
     document = Document(schema)
-    return _restored(args, _views(schema, document), document, 0)
+    return _restored(args, views_of(schema, document), document, 0)
 
 
-def _views(raw: Any, document: Document) -> list[dict[str, Any]]:
+def views_of(raw: Any, document: Document) -> list[dict[str, Any]]:
     """Every node that may speak for one position: the node, what it refers to, and its branches."""
     found: list[dict[str, Any]] = []
     todo = [raw]
@@ -103,7 +103,7 @@ def _object(value: dict[str, Any], views: list[dict[str, Any]], document: Docume
     changed: dict[str, Any] = {}
     for name, entry in value.items():
         if isinstance(entry, str | float | dict | list):
-            below = _property(name, views, document)
+            below = property_views(name, views, document)
             new = _restored(entry, below, document, depth + 1)
             if new is not entry:
                 changed[name] = new
@@ -113,7 +113,8 @@ def _object(value: dict[str, Any], views: list[dict[str, Any]], document: Docume
     return {**value, **changed} if changed else value
 
 
-def _property(name: str, views: list[dict[str, Any]], document: Document) -> list[dict[str, Any]]:
+def property_views(name: str, views: list[dict[str, Any]], document: Document) -> list[dict[str, Any]]:
+    """What speaks for a property of an object that ``views`` speak for."""
     found: list[dict[str, Any]] = []
     for view in views:
         properties = view.get("properties")
@@ -121,11 +122,22 @@ def _property(name: str, views: list[dict[str, Any]], document: Document) -> lis
         if below is None:
             below = view.get("additionalProperties")
         if isinstance(below, dict):
-            found.extend(_views(below, document))
+            found.extend(views_of(below, document))
     return found[:_MOST_VIEWS]
 
 
 def _array(value: list[Any], views: list[dict[str, Any]], document: Document, depth: int) -> list[Any]:
+    first, rest = item_views(views, document)
+    if not rest and not first:
+        return value
+    out = [_restored(entry, first.get(index, rest), document, depth + 1) for index, entry in enumerate(value)]
+    return out if any(new is not old for new, old in zip(out, value, strict=True)) else value
+
+
+def item_views(
+    views: list[dict[str, Any]], document: Document
+) -> tuple[dict[int, list[dict[str, Any]]], list[dict[str, Any]]]:
+    """What speaks for the entries of a list: those that have a place of their own, and all others."""
     rest: list[dict[str, Any]] = []
     first: dict[int, list[dict[str, Any]]] = {}
     for view in views:
@@ -133,13 +145,10 @@ def _array(value: list[Any], views: list[dict[str, Any]], document: Document, de
         if isinstance(items, list):
             prefix, items = items, view.get("additionalItems")
         if isinstance(items, dict):
-            rest.extend(_views(items, document))
+            rest.extend(views_of(items, document))
         for index, node in enumerate(prefix if isinstance(prefix, list) else ()):
-            first.setdefault(index, []).extend(_views(node, document))
-    if not rest and not first:
-        return value
-    out = [_restored(entry, first.get(index, rest), document, depth + 1) for index, entry in enumerate(value)]
-    return out if any(new is not old for new, old in zip(out, value, strict=True)) else value
+            first.setdefault(index, []).extend(views_of(node, document))
+    return first, rest
 
 
 def _without_placeholder(args: Any, views: Iterable[dict[str, Any]]) -> Any:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from antigravity2api.dialects.base import Encoder, Origin, Toolbox
+from antigravity2api.dialects.chat.checks import check_chat
 from antigravity2api.dialects.chat.encoder import ChatEncoder
 from antigravity2api.dialects.chat.errors import chat_error
+from antigravity2api.dialects.chat.params import own_param
 from antigravity2api.dialects.chat.render import render_chat
 from antigravity2api.dialects.chat.request import Plans, parse_chat
 from antigravity2api.errors import Fault
@@ -31,6 +33,14 @@ class ChatDialect:
     def render(self, call: Call, response: Response, origin: Origin, box: Toolbox, upstream: str) -> bytes:
         """The whole answer from a folded response."""
         return render_chat(call, response, origin, box, upstream)
+
+    def check(self, call: Call, response: Response, box: Toolbox) -> tuple[str, ...]:
+        """What has to be said about a whole answer. Raises ``Fault`` where it is not fit for the client."""
+        return check_chat(call, response, box.validators)
+
+    def blame(self, call: Call, fault: Fault) -> None:
+        """Name the client's own field, or none."""
+        fault.param = own_param(fault.param, call.said)
 
     def error(self, fault: Fault) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         """Status, headers and body before the first byte of an answer."""

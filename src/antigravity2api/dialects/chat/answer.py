@@ -18,6 +18,7 @@ import orjson
 from antigravity2api import ids
 from antigravity2api.dialects.base import Origin, Toolbox
 from antigravity2api.dialects.chat import media
+from antigravity2api.dialects.chat.checks import returned_call, structured
 from antigravity2api.dialects.chat.citations import Insert, cite
 from antigravity2api.dialects.chat.notes import ChatNotes
 from antigravity2api.gemini.call import Call
@@ -33,15 +34,13 @@ from antigravity2api.gemini.fold import (
 )
 from antigravity2api.gemini.jsontext import dumps
 from antigravity2api.gemini.memory import Keeper
-from antigravity2api.gemini.schema import restore_args
+from antigravity2api.gemini.schema import Target
 from antigravity2api.gemini.signature import Signed, tagged
 from antigravity2api.gemini.usage import Usage
 
 Delta = dict[str, Any]
 
 _FINISH = {Finish.STOP: "stop", Finish.LENGTH: "length", Finish.FILTER: "content_filter"}
-_TOOL_PREFIXES = ("default_api.", "default_api:")
-"""What models put before a tool's name now and then (seen with Gemini 2.5 and 3)."""
 _AUDIO_LIFE = 3600
 _THOUGHT = frozenset({"text", "thought", "thoughtSignature"})
 
@@ -49,7 +48,7 @@ _THOUGHT = frozenset({"text", "thought", "thoughtSignature"})
 class Way:
     """What all choices of one answer share: the client's notes, where links point, who signed."""
 
-    __slots__ = ("box", "call", "live", "notes", "origin", "upstream")
+    __slots__ = ("applied", "box", "call", "live", "notes", "origin", "retells", "upstream")
 
     def __init__(self, call: Call, origin: Origin, box: Toolbox, upstream: str, *, live: bool) -> None:
         self.call = call
@@ -59,19 +58,21 @@ class Way:
         self.live = live
         """Whether deltas go out one by one; a whole answer may wait for the end of its audio."""
         self.origin = origin
+        self.applied: list[str] = []
+        """What was changed in the answer, or has to be said about it."""
+        self.retells = self._as_strings()
+        """Whether JSON comes with texts where the client wants other members of an enum: to be told in its words."""
 
     def choices(self) -> int:
         """How many choices the client asked for, however they are made."""
         return max(self.notes.candidates, self.call.copies, 1)
 
-    def bare_name(self, name: str) -> str:
-        """A called tool's upstream name, without a prefix that was never declared with it."""
-        declared = self.notes.declared
-        for prefix in _TOOL_PREFIXES:
-            bare = name.removeprefix(prefix)
-            if bare != name and bare in declared and name not in declared:
-                return bare
-        return name
+    def _as_strings(self) -> bool:
+        schema, target = self.notes.json_schema, self.call.schema_target
+        if schema is None or (target in (None, Target.JSON_SCHEMA) and self.upstream != "antigravity"):
+            return False
+        checker = self.box.validators.of(schema)
+        return checker is not None and checker.converted
 
     def keeper(self) -> Keeper:
         """What keeps the signed parts of one choice for the request in which the client returns them."""
@@ -117,7 +118,7 @@ class Choice:
         notes = way.notes
         self._held: list[str] | None = [] if notes.json_wrapped or notes.strip_fence else None
         """Text that cannot go out before the end is known; None where it streams."""
-        self._undecided = notes.strip_fence and not notes.json_wrapped
+        self._undecided = notes.strip_fence and not notes.json_wrapped and not way.retells
         self._calls: list[tuple[Mapping[str, Any], str | None]] = []
         self._done_calls = 0
         self._signature: str | None = None
@@ -182,6 +183,8 @@ class Choice:
     def close(self, finish: Finish, refused: str | None) -> tuple[list[Delta], Delta, str]:
         """Deltas that were held, the delta of the finish chunk, and the finish reason."""
         out: list[Delta] = []
+        if self._way.notes.json_answer and finish is Finish.STOP and not self.ending.calls:
+            self._check_json()
         self._release_text(out)
         held = None if self._held is None else [delta["content"] for delta in out]
         self._release(out)
@@ -275,14 +278,25 @@ class Choice:
     def _release_text(self, out: list[Delta]) -> None:
         if not self._held:
             return
-        text = "".join(self._held)
-        if self._way.notes.strip_fence and not self.ending.calls:
-            text = media.without_fence(text)
-        if self._way.notes.json_wrapped:
-            text = _unwrapped(text)
+        text = self._finished("".join(self._held))
         self._held = []
         if text:
             out.append({"content": text})
+
+    def _check_json(self) -> None:
+        """Whether the answer is the JSON that was promised. Raises ``Fault``: what was sent cannot be taken back."""
+        way = self._way
+        held = self._held is not None
+        text = self._finished("".join(self._held or ())) if held else "".join(self.texts)
+        text = structured(text, way.notes, way.box.validators, copies=way.call.copies)
+        if held:
+            self._held = [text]
+
+    def _finished(self, text: str) -> str:
+        """A text that was held, as it goes out."""
+        if self._way.notes.strip_fence and not self.ending.calls:
+            text = media.without_fence(text)
+        return _unwrapped(text) if self._way.notes.json_wrapped else text
 
     def _release(self, out: list[Delta]) -> None:
         """The calls, once the end is known to be a good one."""
@@ -296,13 +310,12 @@ class Choice:
 
     def _call(self, call: Mapping[str, Any], signature: str | None, *, several: bool) -> Delta:
         way = self._way
-        upstream_name = way.bare_name(call["name"])
-        name = way.notes.names.get(upstream_name, upstream_name)
-        args = call.get("args") or {}
-        restored: Any = restore_args(args, way.notes.schemas.get(name))
+        upstream_name, name, restored, note = returned_call(call, way.notes, way.box.validators, self.ending.reason)
+        if note is not None and note not in way.applied:
+            way.applied.append(note)
         if name in way.notes.custom_tools:
-            text = args["input"] if isinstance(args.get("input"), str) else text_of(args)
-            restored = {"input": text}
+            args = call.get("args") or {}
+            restored = {"input": args["input"] if isinstance(args.get("input"), str) else text_of(args)}
         identity = ids.call_id()
         extra = {}
         if signature is not None:

@@ -7,7 +7,7 @@ when it was asked for; the end marker comes last and never after an error.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -89,6 +89,11 @@ class ChatEncoder:
         if self._copies == 1:
             return self._counts
         return combined_usage([tally.counts for _, tally in sorted(self._tallies.items())])
+
+    @property
+    def applied(self) -> Sequence[str]:
+        """What has to be said about the answer so far."""
+        return self._way.applied
 
     def feed(self, chunk: Chunk) -> bytes:
         """The frames of one event; ``b""`` while there is nothing to show. Raises ``Fault``."""

@@ -27,6 +27,10 @@ class ChatNotes:
     """``parallel_tool_calls: false``: only the first call of an answer is handed on."""
     strip_fence: bool = False
     """JSON was asked for by instruction: a Markdown fence around the answer is taken off."""
+    json_answer: bool = False
+    """``response_format`` promises JSON: the answer is checked."""
+    json_schema: dict[str, Any] | None = None
+    """The client's schema for it; None: any object."""
     hide_reasoning: bool = False
     """The client asked for no reasoning text in the answer."""
     audio: dict[str, Any] | None = None

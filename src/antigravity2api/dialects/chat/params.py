@@ -40,6 +40,20 @@ _IMAGE_FIELDS = ("image_config", "size", "aspect_ratio", "image_size", "quality"
 _NEUTRAL = {"verbosity": "medium", "repetition_penalty": 1, "typical_p": 1, "top_a": 0, "min_p": 0}
 """Values that ask for nothing, beside the empty ones."""
 _SPEAKABLE = re.compile(r"[A-Za-z0-9_.\-]{1,40}").fullmatch
+_ALSO = {
+    "reasoning_effort": (
+        "reasoning", "thinking", "thinking_budget", "enable_thinking", "chat_template_kwargs", "google", "extra_body",
+    ),
+    "max_tokens": ("max_completion_tokens",),
+    "tools": ("functions", "web_search_options"),
+    "tool_choice": ("function_call",),
+    "top_logprobs": ("logprobs",),
+    "modalities": ("audio",),
+    "image_config": ("size", "aspect_ratio", "image_size", "quality", "google", "extra_body"),
+    "cached_content": ("google", "extra_body"),
+}  # fmt: skip
+"""Other fields that come to the same at Google."""
+_ALWAYS = frozenset(("model", "messages"))
 _MOST_NOTES = 16
 _VOICES = {
     "alloy": "Kore",
@@ -72,6 +86,8 @@ class Generation:
     hide_reasoning: bool = False
     instruction: str | None = None
     """Text for the system instruction that stands in for a response format."""
+    json_answer: bool = False
+    json_schema: dict[str, Any] | None = None
     modalities: tuple[str, ...] = ()
     audio: dict[str, Any] | None = None
     service_tier: str | None = None
@@ -112,6 +128,17 @@ def read_generation(
         _service_tier(body, made, applied)
     _note_ignored(body, profile, settings, applied)
     return made
+
+
+def own_param(param: str | None, said: frozenset[str]) -> str | None:
+    """The field to blame for an upstream's refusal: the one it was read as, where the client sent that, else another of
+    the client's that comes to the same; None where the value was ours."""
+    if param is None:
+        return None
+    root = re.split(r"[.\[]", param, maxsplit=1)[0]
+    if root in _ALWAYS or root in said:
+        return param
+    return next((other for other in _ALSO.get(root, ()) if other in said), None)
 
 
 def read_google(body: fields.Body) -> dict[str, Any]:
@@ -283,6 +310,7 @@ def _response_format(
             schema = fields.mapping(nested, "schema", path)
         case _:
             raise fields.one_of("response_format.type", kind, "'text', 'json_object' and 'json_schema'")
+    made.json_answer, made.json_schema = True, schema
     if tools.tools and not profile.json_with_tools:
         # These models refuse a response format beside tools; an instruction and an unfenced answer come closest.
         made.instruction = _json_instruction(schema)

@@ -39,6 +39,7 @@ class Plan:
     tools: ToolPlan
     made: Generation
     defaulted: frozenset[str]
+    said: frozenset[str]
     applied: tuple[str, ...]
 
 
@@ -99,6 +100,7 @@ def parse_chat(body: bytes | bytearray, origin: Origin, box: Toolbox, plans: Pla
         stream=plan.stream,
         options=_notes(made, tools, names, origin, include_usage=plan.include_usage),
         defaulted=plan.defaulted,
+        said=plan.said,
         applied=applied,
         copies=made.copies,
         affinity=affinity,
@@ -134,6 +136,7 @@ def _planned(data: dict[str, Any], origin: Origin, box: Toolbox) -> Plan:
         tools=tools,
         made=made,
         defaulted=frozenset(made.defaulted),
+        said=frozenset(name for name, value in data.items() if value is not None),
         applied=tuple(applied),
     )
 
@@ -198,7 +201,9 @@ def _notes(made: Generation, tools: ToolPlan, names: Names, origin: Origin, *, i
         custom_tools=tools.custom,
         schemas=tools.schemas,
         single_call=tools.single,
-        strip_fence=made.instruction is not None,
+        strip_fence=made.json_answer,
+        json_answer=made.json_answer,
+        json_schema=made.json_schema,
         hide_reasoning=made.hide_reasoning,
         audio=made.audio,
         service_tier=made.echoed_tier if origin.upstream in ("", "gemini") else made.echoed_tier and "default",
@@ -214,5 +219,5 @@ _WITH_USAGE = ChatNotes(include_usage=True)
 def _quiet(made: Generation, tools: ToolPlan) -> bool:
     """Whether nothing but usage needs to be noted for the answer."""
     return not (
-        made.instruction or made.hide_reasoning or made.audio or made.echoed_tier or tools.legacy or tools.single
+        made.json_answer or made.hide_reasoning or made.audio or made.echoed_tier or tools.legacy or tools.single
     )
