@@ -126,6 +126,11 @@ _LONGEST_NAME = 256
 _VERSION = re.compile(r"gemini-(\d{1,3})(?:\.(\d{1,3}))?(?![\d.])").match
 
 
+def is_name(name: str) -> bool:
+    """Whether ``name`` may become part of a URL."""
+    return len(name) <= _LONGEST_NAME and _NAME(name) is not None
+
+
 def check_name(name: Any, param: str = "model") -> str:
     """``name`` itself if it may become part of a URL, else ``Fault`` INVALID_REQUEST at ``param``."""
     if not isinstance(name, str):
@@ -273,7 +278,7 @@ _FIELDS = frozenset(ModelProfile.__dataclass_fields__)
 def _checked_aliases(aliases: Mapping[str, str]) -> Mapping[str, str]:
     for alias, target in aliases.items():
         for name in (alias, target):
-            if len(name) > _LONGEST_NAME or not _NAME(name):
+            if not is_name(name):
                 raise ValueError(f"the alias {alias!r} = {target!r} is no usable model name")
     return aliases
 
