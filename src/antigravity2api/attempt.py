@@ -6,14 +6,15 @@ upstream's bytes and the client's.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from antigravity2api.dialects.base import Encoder
 from antigravity2api.errors import Fault, Kind, Retry
+from antigravity2api.gemini.fold import Fold, truncated
 from antigravity2api.gemini.jsontext import loads_upstream
 from antigravity2api.gemini.sse import EventReader
-from antigravity2api.gemini.types import Chunk
+from antigravity2api.gemini.types import Chunk, Response
 from antigravity2api.upstreams.base import Exchange, Upstream
 
 _ERROR_BODY_LIMIT = 1 << 20
@@ -31,11 +32,12 @@ class Consumer(Protocol):
 
 
 class Attempt:
-    """A ``Sink`` for one upstream exchange. ``done`` resolves to None or to the ``Fault`` that ended it."""
+    """A ``Sink`` for one upstream exchange. ``ended`` hears once how it ended: None, or a ``Fault``."""
 
     __slots__ = (
         "_clock",
         "_deliver",
+        "_ended",
         "_error_body",
         "_feed",
         "_finish",
@@ -46,7 +48,6 @@ class Attempt:
         "_status",
         "_unwrap",
         "_upstream",
-        "done",
         "events",
         "exchange",
         "first_at",
@@ -58,11 +59,13 @@ class Attempt:
         upstream: Upstream,
         consumer: Consumer,
         deliver: Callable[[bytes, float], None],
-        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        ended: Callable[[Fault | None], None],
     ) -> None:
         self._upstream = upstream
         self._deliver = deliver
-        self._clock = loop.time
+        self._clock = clock
+        self._ended = ended
         self._reader = EventReader()
         # What every event needs is looked up once.
         self._read = self._reader.feed
@@ -73,11 +76,10 @@ class Attempt:
         self._headers: Mapping[str, str] = {}
         self._error_body: bytearray | None = None
         self._over = False
-        self.done: asyncio.Future[Fault | None] = loop.create_future()
         self.exchange: Exchange | None = None
         self.events = 0
         """How many events arrived; the first one ends the wait for the first."""
-        self.since = loop.time()
+        self.since = clock()
         """When the upstream last gave an event; the request's own time before that."""
         self.first_at: float | None = None
         """When it gave the first one."""
@@ -153,10 +155,9 @@ class Attempt:
         if self._over:
             return
         self._over = True
-        if not self.done.done():  # who waited for it may have been cancelled
-            self.done.set_result(fault)
         if fault is not None and self.exchange is not None:
             self.exchange.close()
+        self._ended(fault)
 
     def _complete(self) -> None:
         tail = self._finish()
@@ -210,3 +211,48 @@ def as_fault(error: Exception) -> Fault:
 
 def _unreadable() -> Fault:
     return Fault(Kind.BAD_ANSWER, "The upstream sent an event that is not readable JSON.", retry=Retry.SAME)
+
+
+class Whole:
+    """Collects a whole answer; the mapping to the dialect is made from the folded response."""
+
+    __slots__ = ("_fold", "feed", "response")
+
+    def __init__(self, fold: Fold) -> None:
+        self._fold = fold
+        self.feed = fold.feed
+        self.response: Response = {}
+
+    def finish(self) -> bytes:
+        """Nothing to send; the answer is in ``response`` now. Raises ``Fault`` where it is cut or malformed."""
+        self.response = self._fold.response()
+        return b""
+
+
+class Copy:
+    """One of several streams that share an encoder: its only candidate gets the copy's index."""
+
+    __slots__ = ("_encoder", "_ended", "_index")
+
+    def __init__(self, encoder: Encoder, index: int) -> None:
+        self._encoder = encoder
+        self._index = index
+        self._ended = False
+
+    def feed(self, chunk: Chunk) -> bytes:
+        """As the encoder's."""
+        candidates = chunk.get("candidates")
+        if not candidates:  # usage alone: an entry that says whose it is
+            candidates = [{}]
+        if isinstance(candidates, list):
+            moved = [{**entry, "index": self._index} for entry in candidates if isinstance(entry, dict)]
+            self._ended = self._ended or any(entry.get("finishReason") for entry in moved)
+            chunk = {**chunk, "candidates": moved}
+        self._ended = self._ended or "promptFeedback" in chunk
+        return self._encoder.feed(chunk)
+
+    def finish(self) -> bytes:
+        """Nothing yet: the encoder ends when every copy has. A cut copy is known at once. Raises ``Fault``."""
+        if not self._ended:
+            raise truncated()
+        return b""

@@ -146,6 +146,8 @@ class FakeResponder:
         self.slow = False
         self.begun = asyncio.Event()
         """Set with the first byte."""
+        self.over = asyncio.Event()
+        """Set when nobody works for the answer any more."""
 
     @property
     def json(self) -> Any:
@@ -176,6 +178,10 @@ class FakeResponder:
 
     def abort(self) -> None:
         self.ended = True
+
+    def leave(self) -> None:
+        assert not self.over.is_set(), "left twice"
+        self.over.set()
 
     def catch_up(self) -> None:
         """The client has read everything."""

@@ -146,6 +146,29 @@ class ShowingApp:
         responder.start(200, [])
         responder.send(200, [], b"again")
 
+    def on_at_once(self, head: Head, body: bytes | bytearray, responder: Responder) -> InCallbacks:
+        """Over before it returns."""
+        responder.send(200, JSON, b"{}")
+        responder.leave()
+        return InCallbacks(self, responder)
+
+    def on_in_callbacks(self, head: Head, body: bytes | bytearray, responder: Responder) -> InCallbacks:
+        """An answer in a later turn of the loop, without a task."""
+        running = InCallbacks(self, responder)
+        asyncio.get_running_loop().call_soon(running.answer)
+        return running
+
+    def on_never(self, head: Head, body: bytes | bytearray, responder: Responder) -> InCallbacks:
+        self.events.put("waiting")
+        return InCallbacks(self, responder)
+
+    def on_leaves_silent(self, head: Head, body: bytes | bytearray, responder: Responder) -> InCallbacks:
+        responder.leave()
+        return InCallbacks(self, responder)
+
+    def on_breaks(self, head: Head, body: bytes | bytearray, responder: Responder) -> InCallbacks:
+        raise RuntimeError("planted secret")
+
     async def on_work_after(self, head: Head, body: bytes | bytearray, responder: Responder) -> None:
         """Books something after the answer, as long as ``go`` takes."""
         responder.send(200, JSON, b"{}")
@@ -155,6 +178,23 @@ class ShowingApp:
         except asyncio.CancelledError:
             self.events.put("cancelled")
             raise
+
+
+@dataclass(slots=True, eq=False)
+class InCallbacks:
+    """A request that runs without a task."""
+
+    app: ShowingApp
+    responder: Responder
+
+    def answer(self) -> None:
+        self.responder.send(200, JSON, b"{}")
+        self.responder.leave()
+
+    def cancel(self) -> None:
+        self.app.events.put("cancelled")
+        self.responder.send(503, JSON, b"{}")
+        self.responder.leave()
 
 
 @dataclass(slots=True)

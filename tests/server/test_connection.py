@@ -467,10 +467,45 @@ def test_a_client_that_leaves_before_its_handler_began(serving: Start) -> None:
             c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     with s.client() as c:  # connections are accepted in their order: after this one all have been
         assert c.get().reply().status == 200
-    s.wait_for(lambda: s.server.connections == 0 and not s.server._service.tasks)
+    s.wait_for(lambda: s.server.connections == 0 and not s.server._service.running)
     booked = [s.booked() for _ in range(s.app.booked.qsize())]
     assert [outcome for path, _, _, outcome in booked if path == "/wait"] == ["left"] * (len(booked) - 1)
     assert s.reports == []
+
+
+@pytest.mark.parametrize("path", ["/at-once", "/in-callbacks"])
+def test_requests_without_a_task_are_answered_in_order(serving: Start, path: str) -> None:
+    s = serving()
+    asked = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    with s.client() as c:
+        c.send(asked * 600)  # in one read: none may be answered within another
+        for _ in range(600):
+            assert c.reply().json == {}
+        assert c.get().reply().status == 200
+    assert [s.booked()[3] for _ in range(601)] == ["ok"] * 601
+    s.wait_for(lambda: not s.server._service.running)
+    assert s.reports == []
+
+
+@pytest.mark.parametrize(
+    ("path", "words"), [("/leaves-silent", "a handler returned without an answer"), ("/breaks", "a handler failed")]
+)
+def test_requests_without_a_task_that_fail_are_answered_and_reported(serving: Start, path: str, words: str) -> None:
+    s = serving()
+    with s.client() as c:
+        assert c.get(path).reply().status == 500
+        assert c.get().reply().status == 200
+    assert [report.partition(":")[0] for report in s.reports] == [words]
+
+
+def test_leaving_cancels_a_request_without_a_task(serving: Start) -> None:
+    s = serving()
+    with s.client() as c:
+        c.get("/never")
+        assert s.app.events.get(timeout=5) == "waiting"
+    assert s.app.events.get(timeout=5) == "cancelled"
+    assert s.booked()[3] == "left"
+    s.wait_for(lambda: not s.server._service.running)
 
 
 def test_leaving_in_the_body(serving: Start) -> None:

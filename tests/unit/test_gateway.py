@@ -12,13 +12,14 @@ from typing import Any
 import orjson
 import pytest
 
+from antigravity2api.credentials import Record, Sort
 from antigravity2api.dialects.base import Origin
 from antigravity2api.dialects.chat import ChatDialect
 from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gateway import Gateway, Route, Timing, Trace
-from antigravity2api.gemini.call import Credential
 from antigravity2api.gemini.signature import ESCAPE, Signed, call_key
-from antigravity2api.pool import Pool, RetryBudget
+from antigravity2api.job import Job
+from antigravity2api.pool import Pool, RetryBudget, static_ready
 from antigravity2api.upstreams.antigravity import Antigravity
 from antigravity2api.upstreams.base import Address
 from antigravity2api.upstreams.gemini_api import GeminiApi
@@ -58,9 +59,18 @@ class Bench:
         responder = responder or FakeResponder()
         asked = {"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": "hi"}], **body}
         origin = Origin("http://localhost:8045", None, self.gateway.first_upstream)
-        self.trace = Trace()
-        await self.gateway.serve(self.dialect, orjson.dumps(asked), origin, responder, self.trace)
+        trace = self.trace = Trace()
+        job = Job(self.gateway, self.dialect, origin, responder, trace)
+        job.begin(orjson.dumps(asked))
+        try:
+            await responder.over.wait()
+        except asyncio.CancelledError:
+            job.cancel()
+            await responder.over.wait()
+            raise
         assert responder.ended
+        if trace.fault is not None and responder.status != 200:
+            raise trace.fault
         return responder
 
     async def fault(self, **body: Any) -> Fault:
@@ -79,8 +89,17 @@ class Bench:
 
 
 def _route(upstream: Any, credentials: int) -> Route:
-    made = [Credential(f"{upstream.name}-{n}", f"secret-{n}", project="project") for n in range(1, credentials + 1)]
-    return Route(upstream, Pool(made, clock=time.monotonic))
+    made = [
+        Record(
+            id=f"{upstream.name}-{n}",
+            upstream=upstream.name,
+            sort=Sort.API_KEY,
+            secret={"key": f"secret-{n}"},
+            project="project",
+        )
+        for n in range(1, credentials + 1)
+    ]
+    return Route(upstream, Pool(made, static_ready, clock=time.monotonic))
 
 
 @pytest.fixture(autouse=True)
@@ -501,9 +520,12 @@ async def test_an_only_credential_is_asked_though_it_was_refused() -> None:
 
 async def test_without_an_upstream_the_words_tell_what_to_do() -> None:
     gateway = Gateway([], FakeTransport(), make_box(), timing=Timing())
-    with pytest.raises(Fault, match="GEMINI_API_KEY") as caught:
-        await gateway.serve(ChatDialect(), b"{}", Origin("http://x"), FakeResponder(), Trace())
-    assert caught.value.kind is Kind.CREDENTIAL
+    responder, trace = FakeResponder(), Trace()
+    Job(gateway, ChatDialect(), Origin("http://x"), responder, trace).begin(b"{}")
+    assert responder.over.is_set()
+    assert "GEMINI_API_KEY" in responder.json["error"]["message"]
+    assert trace.fault is not None
+    assert trace.fault.kind is Kind.CREDENTIAL
 
 
 async def test_images_are_fetched_before_the_body_is_read() -> None:
@@ -514,7 +536,7 @@ async def test_images_are_fetched_before_the_body_is_read() -> None:
         return bytes(body).replace(b"http://picture", f"data:image/png;base64,{PNG}".encode())
 
     bench = Bench()
-    bench.gateway._prefetch = prefetch
+    bench.gateway.prefetch = prefetch
     bench.play(GOOD)
     image = {"type": "image_url", "image_url": {"url": "http://picture"}}
     await bench.ask(messages=[{"role": "user", "content": [image]}])

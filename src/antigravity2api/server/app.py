@@ -17,6 +17,7 @@ from antigravity2api.errors import Fault, Kind
 from antigravity2api.gateway import Gateway, Trace
 from antigravity2api.gemini.models import ModelEntry
 from antigravity2api.gemini.usage import Usage, usage_of
+from antigravity2api.job import Job
 from antigravity2api.metrics import Metrics
 from antigravity2api.server.auth import Keys
 from antigravity2api.server.base import Admission, Handler, Head, Headers, Refusal, Responder
@@ -157,24 +158,19 @@ class App:
         if trace is not None and trace.model:
             _describe(line, trace, usage)
         self.log.request(line)
+        if trace is not None and trace.fault is not None and trace.fault.__cause__ is not None:
+            self.log.event("error", trace.fault.message, error=_where(trace.fault.__cause__))
 
     # -- handlers --------------------------------------------------------------------------------------------------
 
-    async def _chat(self, head: Head, body: bytes | bytearray, responder: Responder) -> None:
+    def _chat(self, head: Head, body: bytes | bytearray, responder: Responder) -> Job:
         engine = None if head.path == "/v1/chat/completions" else _ENGINE.fullmatch(head.path)
         origin = Origin(_base_url(head), engine["engine"] if engine else None, self.gateway.first_upstream)
         entry = self._traces.get(head.request_id)
         trace = (entry[1] if entry else None) or Trace()
-        try:
-            work = self.gateway.serve(self.chat, body, origin, responder, trace)
-            del body  # a large one must not live as long as the answer
-            await work
-        except Fault as fault:
-            trace.fault = fault
-            responder.send(*self.chat.error(fault))
-        finally:
-            if trace.fault is not None and trace.fault.__cause__ is not None:
-                self.log.event("error", trace.fault.message, error=_where(trace.fault.__cause__))
+        job = Job(self.gateway, self.chat, origin, responder, trace)
+        job.begin(body)
+        return job
 
     async def _models(self, head: Head, body: bytes | bytearray, responder: Responder) -> None:
         models = self.gateway.box.models

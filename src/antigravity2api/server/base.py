@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, NamedTuple, Protocol
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -51,13 +51,27 @@ class Responder(Protocol):
     def abort(self) -> None:
         """Drop the connection so that the client sees a cut, not an end."""
 
+    def leave(self) -> None:
+        """The last word of a ``Running``: nothing of it works for this request any more."""
+
+
+class Running(Protocol):
+    """A request that runs in callbacks, without a task of its own; ``Responder.leave`` says when it is over."""
+
+    def cancel(self) -> None:
+        """The client has left, or the gateway stops: give everything back, end the answer if that is still possible,
+        and leave, now or soon."""
+
 
 class Handler(Protocol):
-    """What the application does with an admitted request. Cancelled when the client leaves.
+    """What the application does with an admitted request: a coroutine, which is run as a task, or a ``Running`` that
+    has begun already. Cancelled when the client leaves.
 
     A body that came in several pieces is handed on in the buffer it was collected in."""
 
-    async def __call__(self, head: Head, body: bytes | bytearray, responder: Responder) -> None: ...
+    def __call__(
+        self, head: Head, body: bytes | bytearray, responder: Responder
+    ) -> Coroutine[Any, Any, None] | Running: ...
 
 
 class Refusal(NamedTuple):

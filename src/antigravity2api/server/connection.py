@@ -1,9 +1,10 @@
 """One client connection: heads and bodies in, answers out, in order, each wait bounded.
 
     head ─► admit ─┬─ refused: answer now, the body unread; read on a while so that the answer is seen, not a reset
-                   └─ body ─► handler as a task ─► answer ─► next head, or close
+                   └─ body ─► handler ─► answer ─► next head, or close
 
-A handler writes straight to the transport: no queue and no task stands between. One timer a connection covers every
+A handler writes straight to the transport: no queue stands between. A coroutine runs as a task; the busiest handlers
+need none, and go on in callbacks. One timer a connection covers every
 wait; it is moved only when it has to ring earlier, else it looks at the deadline when it rings.
 """
 
@@ -16,10 +17,11 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Coroutine
+from types import CoroutineType
 from typing import Any, NamedTuple, cast
 
 from antigravity2api import ids
-from antigravity2api.server.base import Admission, Handler, Head, Refusal
+from antigravity2api.server.base import Admission, Handler, Head, Refusal, Running
 from antigravity2api.server.body import BodyError, ChunkedBody, FixedBody
 from antigravity2api.server.head import CHUNKED, HeadError, Request, check_partial, parse_head
 from antigravity2api.server.responder import Answer
@@ -68,13 +70,13 @@ class Connection(asyncio.Protocol):
         "_read_past",
         "_since",
         "_state",
-        "_task",
         "_timer",
         "_timer_at",
         "_transport",
         "_unread",
         "_upload",
         "_waiting",
+        "_work",
         "_write_until",
         "service",
     )
@@ -90,7 +92,7 @@ class Connection(asyncio.Protocol):
         self._pending: bytearray | None = None
         self._upload: Upload | None = None
         self._answer: Answer | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._work: Running | None = None
         self._fresh = True
         self._blank = False
         self._eof = False
@@ -228,8 +230,13 @@ class Connection(asyncio.Protocol):
 
     def interrupt(self) -> None:
         """Cancel the running request, which may still say so to its client."""
-        if self._task is not None:
-            self._task.cancel()
+        if self._work is not None:
+            self._work.cancel()
+
+    def left(self, answer: Answer) -> None:
+        """A handler is through. One that was before it had returned is settled by who called it."""
+        if self._work is not None:
+            self._settle(answer)
 
     def cut(self) -> None:
         """End it, whatever is under way."""
@@ -364,10 +371,23 @@ class Connection(asyncio.Protocol):
         if not (self._eof or self._paused):
             self._deadline = math.inf
         service = self.service
-        # The body is in the handler's frame alone, so that it can be freed while the answer is still on its way.
-        work = handler(answer.head, body, answer)
-        task = self._task = service.loop.create_task(self._run(work, answer))
-        service.tasks.add(task)
+        try:
+            # The body is in the handler's frame alone, so that it can be freed while the answer is still on its way.
+            work = handler(answer.head, body, answer)
+        except Exception as error:  # noqa: BLE001 - the client gets an answer whatever fails
+            service.report("a handler failed", error)
+            self._failed(answer)
+            self._settle(answer)
+            return
+        if isinstance(work, CoroutineType):
+            work = cast("Running", service.loop.create_task(self._run(work, answer)))
+        elif answer.left:
+            self._settle(answer)
+            return
+        else:
+            answer.entered = True
+        self._work = running = cast("Running", work)
+        service.running.add(running)
 
     async def _run(self, work: Coroutine[Any, Any, None], answer: Answer) -> None:
         try:
@@ -376,16 +396,13 @@ class Connection(asyncio.Protocol):
                 return
             answer.entered = True
             await work
-            if not answer.done:
-                self.service.report("a handler returned without an answer", None)
-                self._failed(answer)
         except asyncio.CancelledError:
             answer.abort()
         except Exception as error:  # noqa: BLE001 - the client gets an answer whatever fails
             self.service.report("a handler failed", error)
             self._failed(answer)
         finally:
-            self._settle(answer)
+            answer.leave()
 
     def _failed(self, answer: Answer) -> None:
         if answer.started:
@@ -397,18 +414,22 @@ class Connection(asyncio.Protocol):
     def _settle(self, answer: Answer) -> None:
         """A request has ended: tell the application, and go on with the next."""
         service = self.service
-        if self._task is not None:
-            service.tasks.discard(self._task)
-        self._answer = self._task = None
-        self._tell(answer)
+        work, self._work, self._answer = self._work, None, None
         try:
+            if not answer.done:
+                service.report("a handler returned without an answer", None)
+                self._failed(answer)
+            self._tell(answer)
             if self._state == _RUN:
                 self._rest()
-                self._go_on()
-            if service.draining:
-                service.settle()
+                if work is not None:
+                    self._go_on()
         except Exception as error:  # noqa: BLE001 - ends this connection alone, with a report
             self._broken(error)
+        if work is not None:
+            service.running.discard(work)
+            if service.draining:
+                service.settle()
 
     def _rest(self) -> None:
         """Between two requests."""
@@ -457,7 +478,7 @@ class Connection(asyncio.Protocol):
 
     def _forsake(self, outcome: str) -> None:
         """Nothing can be answered any more: stop who works for it, at once."""
-        answer, task = self._answer, self._task
+        answer, work = self._answer, self._work
         if answer is None or answer.done:
             return
         answer.forsake(outcome)
@@ -467,11 +488,11 @@ class Connection(asyncio.Protocol):
                 self.reset()
             else:
                 self._transport.abort()
-        if task is None:
+        if work is None:
             self._answer = None
             self._tell(answer)
         elif answer.entered:
-            task.cancel()
+            work.cancel()
 
     def _tell(self, answer: Answer) -> None:
         seconds = time.monotonic() - answer.began

@@ -34,6 +34,9 @@ class Wire(Protocol):
     def reset(self) -> None:
         """Close so that the client sees an error whatever the framing."""
 
+    def left(self, answer: Answer) -> None:
+        """Who worked for the answer does so no more."""
+
 
 class Answer:
     """The answer to one request: the ``Responder`` that handlers get. What is written after its end, or after the
@@ -50,6 +53,7 @@ class Answer:
         "entered",
         "head",
         "keep",
+        "left",
         "on_resume",
         "outcome",
         "paused",
@@ -65,6 +69,7 @@ class Answer:
         self.started = False
         self.done = False
         self.entered = False
+        self.left = False
         self.paused = False
         self.on_resume: Callable[[], None] | None = None
         self.sent_bytes = 0
@@ -159,6 +164,12 @@ class Answer:
             self._connection.close()
         else:
             self._connection.reset()
+
+    def leave(self) -> None:
+        """Nobody works for this answer any more."""
+        if not self.left:
+            self.left = True
+            self._connection.left(self)
 
     @property
     def ends_with_connection(self) -> bool:

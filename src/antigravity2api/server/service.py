@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from antigravity2api.server.answer import AnswerHeads
-from antigravity2api.server.base import Application, Head, Refusal
+from antigravity2api.server.base import Application, Head, Refusal, Running
 
 Report = Callable[[str, BaseException | None], None]
 """Where the server tells the log what went wrong inside; never called for what a client did."""
@@ -66,7 +66,7 @@ class Service:
         "limits",
         "loop",
         "report",
-        "tasks",
+        "running",
         "unspoken",
     )
 
@@ -82,7 +82,8 @@ class Service:
         """Connections without a whole head so far, oldest first."""
         self.idle: dict[Member, None] = {}
         """Connections between two requests, longest idle first."""
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.running: set[Running] = set()
+        """Who works for a request; tasks among them, which the loop itself would not keep alive."""
         self._emptied = asyncio.Event()
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
 
@@ -106,7 +107,7 @@ class Service:
 
     def settle(self) -> None:
         """While draining: wake whoever waits for the last connection and request to end."""
-        if self.draining and not self.connections and not self.tasks:
+        if self.draining and not self.connections and not self.running:
             self._emptied.set()
 
     async def empty(self) -> None:

@@ -1,0 +1,641 @@
+"""One request from call to bytes: the order of steps, and the only place that decides about another attempt.
+
+Nothing is sent to the client before the first visible chunk (or the first heartbeat); until then another attempt is
+allowed, afterwards never. A client that leaves cancels the job, which closes the upstream exchange at once.
+
+The usual request runs in callbacks from its first byte to its last: a task and the coroutines in it cost about a
+quarter of a plain answer. Whatever has to wait for something else (another attempt, a picture, several copies) goes on
+in a task of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+from antigravity2api.attempt import Attempt, Consumer, Copy, Whole, as_fault
+from antigravity2api.dialects.base import Dialect, Encoder, Origin
+from antigravity2api.errors import Fault, Kind, Retry
+from antigravity2api.gateway import Gateway, Route, Trace
+from antigravity2api.gemini.call import Call
+from antigravity2api.gemini.fold import Fold, merge_copies
+from antigravity2api.gemini.repair import Lesson, RepairState, apply_learned, repair
+from antigravity2api.gemini.types import Response
+from antigravity2api.media_prep import convert_gifs, has_gif
+from antigravity2api.pool import Lease
+from antigravity2api.server.base import Headers, Responder
+
+_STREAM_HEADERS: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+]
+_JSON = (b"content-type", b"application/json")
+_VERSION = (b"openai-version", b"2020-10-01")
+"""Old OpenAI clients read this header and ``openai-processing-ms``, and expect a number in the latter."""
+_AGAIN = {
+    Kind.UPSTREAM_ERROR: 1,
+    Kind.UPSTREAM_TIMEOUT: 1,
+    Kind.MALFORMED_CALL: 1,
+    Kind.EMPTY: 1,
+    Kind.BAD_ANSWER: 1,
+    Kind.TRUNCATED: 2,
+    Kind.UNREACHABLE: 2,
+    Kind.OVERLOADED: 2,
+}
+"""How often one kind of failure is tried again within a request; slow or costly ones less."""
+_PAUSED_KINDS = frozenset({Kind.UPSTREAM_ERROR, Kind.OVERLOADED, Kind.UNREACHABLE})
+
+
+class Job:
+    """One request under way: its call, its limits, its response. A ``server.base.Running``."""
+
+    __slots__ = (
+        "_body",
+        "_task",
+        "_timer",
+        "answered",
+        "attempts",
+        "branch",
+        "call",
+        "clock",
+        "dialect",
+        "encoder",
+        "expired",
+        "gateway",
+        "last_write",
+        "notes",
+        "origin",
+        "over",
+        "responder",
+        "routes",
+        "running",
+        "started_at",
+        "trace",
+    )
+
+    call: Call
+    routes: list[Route]
+
+    def __init__(self, gateway: Gateway, dialect: Dialect, origin: Origin, responder: Responder, trace: Trace) -> None:
+        self.gateway = gateway
+        self.dialect = dialect
+        self.origin = origin
+        self.responder = responder
+        self.trace = trace
+        self.clock = clock = gateway.loop.time
+        self.attempts = 0
+        self.notes: tuple[str, ...] = ()
+        """What the upstream's file changed in the request last sent."""
+        self.answered = False
+        """Whether any byte of an answer was sent; a heartbeat is none."""
+        self.expired = False
+        """Whether the time for the whole answer is over."""
+        self.over = False
+        """Whether it has left."""
+        self.branch: Branch | None = None
+        """The only one, where there are not several copies."""
+        self.encoder: Encoder | None = None
+        self.running: list[Attempt] = []
+        self.started_at = self.last_write = clock()
+        self._body: bytes | bytearray | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    # -- its course ------------------------------------------------------------------------------------------------
+
+    def begin(self, body: bytes | bytearray) -> None:
+        """Read the body and send the first attempt."""
+        try:
+            gateway = self.gateway
+            if not gateway.routes:
+                raise _no_upstream()
+            if gateway.prefetch is not None or has_gif(body):
+                self._go_on(self._prepared(body))
+                return
+            self._read(body)
+            if self.call.copies == 1:
+                self._first_attempt()
+            else:
+                self._go_on(self._copies())
+        except Exception as error:  # noqa: BLE001 - nothing may escape: the client has to be told
+            self._fail(error)
+
+    def cancel(self) -> None:
+        """The client has left, or the gateway stops."""
+        if self._task is not None:
+            self._task.cancel()
+            return
+        if self.over:
+            return
+        if self.branch is not None:
+            self.branch.drop()
+        self._say_goodbye()
+        self._leave()
+
+    def _go_on(self, work: Coroutine[Any, Any, None]) -> None:
+        """From here on in a task, which waits for what is to be waited for."""
+        self._task = self.gateway.loop.create_task(work)
+        self._task.add_done_callback(self._went_on)
+
+    def _went_on(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if task.cancelled():
+            self._say_goodbye()
+            self._leave()
+        elif isinstance(error := task.exception(), Exception):
+            self._fail(error)
+        else:
+            self._leave()
+
+    async def _prepared(self, body: bytes | bytearray) -> None:
+        """What a body needs before it can be read, and then the same course."""
+        gateway = self.gateway
+        if gateway.prefetch is not None:
+            body = await gateway.prefetch(body)
+        if has_gif(body):
+            body = await convert_gifs(body)
+        self._read(body)
+        del body  # a large one must not live as long as the answer
+        if self.call.copies == 1:
+            await self._all_attempts(Branch(self, 0))
+        else:
+            await self._copies()
+
+    def _first_attempt(self) -> None:
+        branch = self.branch = Branch(self, 0)
+        try:
+            if branch.take().credential is None:
+                self._go_on(self._all_attempts(branch))
+            else:
+                branch.send(self._first_ended)
+        except Fault as refused:
+            self._first_ended(refused)
+
+    async def _all_attempts(self, branch: Branch) -> None:
+        await branch.run()
+        self._finish(branch)
+
+    def _first_ended(self, fault: Fault | None) -> None:
+        """The first attempt is over: most requests are, too."""
+        branch = self.branch
+        if branch is None:
+            return
+        try:
+            branch.ended(fault)
+            if fault is None:
+                self._finish(branch)
+            elif self.answered or not branch.may_go_on(fault):
+                raise branch.given_up(fault)
+            else:
+                self._go_on(self._again(branch, fault))
+                return
+        except Exception as error:  # noqa: BLE001 - it runs in a socket's callback, and the client has to be told
+            self._fail(error)
+            return
+        self._leave()
+
+    async def _again(self, branch: Branch, fault: Fault) -> None:
+        await branch.again(fault)
+        self._finish(branch)
+
+    async def _copies(self) -> None:
+        """Several answers to one request, each with attempts of its own."""
+        if self.call.stream:
+            self.encoder = self.new_encoder()
+        branches = [Branch(self, index) for index in range(self.call.copies)]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for branch in branches:
+                    group.create_task(branch.run())
+        except* Fault as group_of_faults:
+            raise _first_fault(group_of_faults) from None
+        if self.encoder is not None:
+            self.deliver(self.encoder.finish(), self.clock())
+            self.responder.end()
+        else:
+            self._render(merge_copies([branch.response() for branch in branches]))
+
+    def _finish(self, branch: Branch) -> None:
+        """The only branch ended well."""
+        if self.call.stream:
+            self.responder.end()
+        else:
+            self._render(branch.response())
+
+    def _render(self, response: Response) -> None:
+        self.trace.usage = response.get("usageMetadata") or {}
+        body = self.dialect.render(self.call, response, self.origin, self.gateway.box, self.trace.upstream)
+        self.responder.send(200, [_JSON, *self._own_headers()], body)
+
+    def _fail(self, error: Exception) -> None:
+        """Tell the client: a stream under way ends with an error event, whatever failed."""
+        try:
+            fault = self.trace.fault = as_fault(error)
+            if not self.responder.started:
+                self.responder.send(*self.dialect.error(fault))
+            else:
+                self._end_with(fault)
+        finally:
+            self._leave()
+
+    def _say_goodbye(self) -> None:
+        """Cancelled: the client left, and nothing reaches it any more; or the gateway stops, and the client is told."""
+        fault = Fault(Kind.UNAVAILABLE, "The gateway was stopped before the answer was complete.", code="shutting_down")
+        if not self.responder.started:
+            self.responder.send(*self.dialect.error(fault))
+        else:
+            self._end_with(fault)
+
+    def _end_with(self, fault: Fault) -> None:
+        encoder = self.encoder or self.new_encoder()
+        self.responder.write(encoder.fail(fault))
+        self.responder.end()
+
+    def _leave(self) -> None:
+        """The end of the request, however it ended."""
+        if self.over:
+            return
+        self.over = True
+        if self._timer is not None:
+            self._timer.cancel()
+        else:
+            self.gateway.young.drop(self)
+        trace = self.trace
+        trace.attempts = self.attempts
+        if self.encoder is not None:
+            trace.usage = self.encoder.usage
+        if trace.model:
+            trace.applied = (*self.call.applied, *self.notes)
+        if self.branch is not None:
+            self.branch = None  # each knows the other: leave no cycle behind
+        self.responder.on_resume = None
+        self.responder.leave()
+
+    # -- the call and its upstream ---------------------------------------------------------------------------------
+
+    def _read(self, body: bytes | bytearray) -> None:
+        """Understand the body for the first upstream that serves its model."""
+        gateway, trace = self.gateway, self.trace
+        call = self.call = self.dialect.parse(body, self.origin, gateway.box)
+        trace.dialect, trace.model, trace.stream = self.dialect.name, call.model, call.stream
+        routes = self.routes = gateway.routes_for(call.model)
+        if len(gateway.routes) > 1:
+            self._body = body
+        self._translate_for(routes[0].upstream.name)
+        if len(routes) < 2:
+            self._body = None  # a large one must not live as long as the answer
+        self.responder.on_resume = self._resume
+        gateway.young.add(self)
+
+    def _translate_for(self, upstream: str, *, moved: bool = False) -> None:
+        """Translate again where the upstream is another: a signature of one is never shown to the other."""
+        if self._body is not None and upstream != self.origin.upstream:
+            self.origin = Origin(self.origin.base_url, self.origin.engine, upstream, moved)
+            self.call = self.dialect.parse(self._body, self.origin, self.gateway.box)
+        self.call = apply_learned(self.call, self.gateway.learned, upstream)
+
+    def change_upstream(self) -> bool:
+        """Go on to the next upstream that serves the model, if there is one and no copy is under way elsewhere."""
+        if len(self.routes) < 2 or self.call.copies > 1:
+            return False
+        self.routes = self.routes[1:]
+        self._translate_for(self.routes[0].upstream.name, moved=True)
+        return True
+
+    # -- towards the client ----------------------------------------------------------------------------------------
+
+    def new_consumer(self, branch: Branch) -> Consumer:
+        """Where the chunks of one attempt go."""
+        if not self.call.stream:
+            ends = self.routes[0].upstream.thoughts_may_end
+            branch.whole = Whole(Fold(accept_empty=branch.accept_empty(), thoughts_may_end=ends))
+            return branch.whole
+        if self.call.copies > 1 and self.encoder is not None:
+            return Copy(self.encoder, branch.index)
+        encoder = self.encoder = self.new_encoder()
+        encoder.accept_empty = branch.accept_empty()
+        return encoder
+
+    def new_encoder(self) -> Encoder:
+        """A fresh encoder for the upstream that is asked now."""
+        upstream = self.routes[0].upstream
+        encoder = self.dialect.encoder(self.call, self.origin, self.gateway.box, upstream.name)
+        encoder.thoughts_may_end = upstream.thoughts_may_end
+        return encoder
+
+    def deliver(self, data: bytes, now: float) -> None:
+        """Send answer bytes; the first ones carry the head."""
+        responder = self.responder
+        if not self.answered:
+            self.answered = True
+            if self.trace.first_event is None:
+                self.trace.first_event = now - self.started_at
+            if not responder.started:
+                responder.start(200, [*_STREAM_HEADERS, *self._own_headers()])
+        responder.write(data)
+        self.last_write = now
+        if responder.paused:
+            for attempt in self.running:
+                if attempt.exchange is not None:
+                    attempt.exchange.pause()
+
+    def _resume(self) -> None:
+        now = self.clock()
+        for attempt in self.running:
+            attempt.since = now
+            if attempt.exchange is not None:
+                attempt.exchange.resume()
+
+    def _own_headers(self) -> Headers:
+        spent = (self.clock() - self.started_at) * 1000
+        headers = [(b"openai-processing-ms", b"%d" % spent), _VERSION]
+        if self.call.applied or self.notes:
+            applied = ", ".join((*self.call.applied, *self.notes))
+            headers.append((b"x-antigravity2api-applied", applied[:1000].encode("ascii", "replace")))
+        return headers
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Look at every limit, and come back when the next one may be due: one timer a request, none an event.
+
+        Attempts that begin meanwhile need no timer of their own: it rings at least once in the shortest limit.
+        """
+        now = self.clock()
+        timing = self.gateway.timing
+        due = self.started_at + timing.total
+        if now >= due:
+            self.expired = True
+            for attempt in self.running.copy():
+                attempt.expire(_too_long())
+            return
+        for attempt in self.running.copy():
+            limit = timing.gap if attempt.events else timing.first_event
+            if self.responder.paused:
+                continue
+            if now >= attempt.since + limit:
+                attempt.expire(_timeout("The upstream stayed silent for too long.", Retry.SAME))
+            else:  # the first event may come at once, and the shorter limit holds from then on
+                due = min(due, attempt.since + limit)
+        if self.over:
+            return
+        due = min(due, now + timing.gap, now + timing.first_event)
+        if self.call.stream:
+            if now >= self.last_write + timing.heartbeat and not self.responder.paused:
+                self._beat()
+            due = min(due, (now if self.responder.paused else self.last_write) + timing.heartbeat)
+        self._timer = self.gateway.loop.call_later(max(due - now, 0.001), self.look)
+
+    def _beat(self) -> None:
+        if not self.responder.started:
+            self.responder.start(200, [*_STREAM_HEADERS, *self._own_headers()])
+        encoder = self.encoder or self.new_encoder()
+        self.responder.write(encoder.ping())
+        self.last_write = self.clock()
+
+
+class Branch:
+    """The attempts that make up one answer (one of ``copies``)."""
+
+    __slots__ = (
+        "_again",
+        "_attempt",
+        "_emptied",
+        "_lease",
+        "_lesson",
+        "_repairs",
+        "_repeated",
+        "_tried",
+        "attempts",
+        "index",
+        "job",
+        "whole",
+    )
+
+    def __init__(self, job: Job, index: int) -> None:
+        self.job = job
+        self.index = index
+        self.whole: Whole | None = None
+        """Where the answer is collected if it is not streamed."""
+        self.attempts = 0
+        self._attempt: Attempt | None = None
+        self._lease: Lease | None = None
+        self._tried: list[str] = []
+        self._again: dict[Kind, int] = {}
+        self._repairs: RepairState | None = None
+        self._lesson: Lesson | None = None
+        """What the last repair would teach, if it turns out to help."""
+        self._emptied = False
+        self._repeated = False
+        job.gateway.count(job.routes[0].upstream.name)
+
+    def response(self) -> Response:
+        """The whole answer, once the branch has ended well."""
+        return self.whole.response if self.whole is not None else {}
+
+    def accept_empty(self) -> bool:
+        """Whether an empty answer has to be taken as it is: it was tried again, or there is no other try."""
+        return self._emptied or self.attempts >= self.job.gateway.max_attempts
+
+    # -- one attempt -----------------------------------------------------------------------------------------------
+
+    def take(self) -> Lease:
+        """The credential for the next attempt. Raises ``Fault`` where there is none or no time; what is taken is given
+        back by ``ended`` or ``drop``."""
+        job = self.job
+        if job.expired:
+            raise _too_long()
+        route = job.routes[0]
+        model = job.call.model
+        lease = self._lease = route.pool.pick(model, self._tried) or route.pool.pick(model)
+        if lease is None:
+            raise Fault(Kind.CREDENTIAL, f"The upstream {route.upstream.name} has no credential.")
+        return lease
+
+    def send(self, over: Callable[[Fault | None], None]) -> None:
+        """Send the request with what was taken; ``over`` hears how it ended. Raises ``Fault`` where the upstream has no
+        words for it."""
+        job, lease = self.job, self._lease
+        if lease is None or lease.credential is None:
+            raise _no_token()
+        credential = lease.credential
+        upstream = job.routes[0].upstream
+        self.attempts += 1
+        job.attempts += 1
+        self._tried.append(credential.id)
+        trace = job.trace
+        trace.upstream, trace.credential = upstream.name, credential.id
+        request = upstream.prepare(job.call, credential)
+        job.notes = request.notes
+        attempt = self._attempt = Attempt(upstream, job.new_consumer(self), job.deliver, job.clock, over)
+        job.running.append(attempt)
+        attempt.exchange = job.gateway.transport.open(request.address or upstream.address, request, attempt)
+
+    def ended(self, fault: Fault | None) -> None:
+        """The attempt is over: give the credential back with a judgement."""
+        self._end()
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.release(fault)
+        if fault is None and self._lesson is not None:
+            # Remember what helped, now that it did: a client's own mistake teaches nothing about the model.
+            job = self.job
+            job.gateway.learned.note(job.routes[0].upstream.name, job.call.model, self._lesson)
+
+    def drop(self) -> None:
+        """The attempt is not wanted any more: give the credential back without one."""
+        self._end()
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.drop()
+
+    def _end(self) -> None:
+        attempt, self._attempt = self._attempt, None
+        if attempt is None:
+            return
+        job = self.job
+        job.running.remove(attempt)
+        exchange, attempt.exchange = attempt.exchange, None  # each knows the other: leave no cycle behind
+        if exchange is not None:
+            exchange.close()  # nothing, where the answer is complete
+        if attempt.first_at is not None and job.trace.first_event is None and not job.call.stream:
+            job.trace.first_event = attempt.first_at - job.started_at
+
+    # -- several attempts ------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Try until an answer is complete; raises the last ``Fault`` when no further attempt can help."""
+        fault, used = await self._once()
+        if fault is None:
+            return
+        if used or not self.may_go_on(fault):
+            raise self.given_up(fault)
+        await self.again(fault)
+
+    async def again(self, fault: Fault) -> None:
+        """The same after an attempt that ended with ``fault`` and may be followed by another one."""
+        while True:
+            if fault.kind in _PAUSED_KINDS:
+                await asyncio.sleep(random.uniform(0.05, 0.15) * 2**self.attempts)  # noqa: S311 - no secret
+            failed, used = await self._once()
+            if failed is None:
+                return
+            fault = failed
+            if used or not self.may_go_on(fault):
+                raise self.given_up(fault)
+
+    async def _once(self) -> tuple[Fault | None, bool]:
+        """One attempt: how it ended, and whether its answer was already partly used."""
+        job = self.job
+        done: asyncio.Future[Fault | None] = job.gateway.loop.create_future()
+        try:
+            lease = self._lease or self.take()
+            if lease.credential is None and job.gateway.obtain is not None:
+                lease.credential = await job.gateway.obtain(lease.record)
+            self.send(partial(_settle, done))
+            fault = await done
+        except Fault as refused:
+            fault = refused
+        except BaseException:
+            self.drop()
+            raise
+        events = self._attempt.events if self._attempt is not None else 0
+        self.ended(fault)
+        if job.call.copies == 1:
+            return fault, job.answered
+        return fault, bool(events and job.call.stream)
+
+    def may_go_on(self, fault: Fault) -> bool:
+        """Whether, and with what change, another attempt is worth it."""
+        job = self.job
+        gateway = job.gateway
+        if self.attempts >= gateway.max_attempts or job.attempts >= gateway.max_attempts + job.call.copies - 1:
+            return False
+        upstream = job.routes[0].upstream
+        if fault.retry is Retry.REPAIRED or (
+            fault.kind is Kind.INVALID_REQUEST and fault.retry is not Retry.OTHER_UPSTREAM
+        ):
+            return self._mend(fault)
+        if fault.retry is Retry.NEVER:
+            return False
+        if not gateway.may_retry(upstream.name):
+            return False
+        if fault.retry is Retry.OTHER_UPSTREAM:
+            return self._next_upstream()
+        if fault.retry is Retry.OTHER_CREDENTIAL:
+            if len(set(self._tried)) < len(job.routes[0].pool):
+                return True
+            if fault.upstream_status == 401 and not self._repeated:
+                self._repeated = True  # a passing refusal stays unseen; there is nothing to refresh on an API key
+                return True
+            return self._next_upstream()
+        count = self._again.get(fault.kind, 0)
+        if count >= _AGAIN.get(fault.kind, 1):
+            return self._next_upstream()
+        self._again[fault.kind] = count + 1
+        self._emptied = self._emptied or fault.kind is Kind.EMPTY
+        return True
+
+    def _next_upstream(self) -> bool:
+        if not self.job.change_upstream():
+            return False
+        self._tried.clear()
+        self._again.clear()
+        self._repairs = self._lesson = None
+        return True
+
+    def _mend(self, fault: Fault) -> bool:
+        job = self.job
+        if self._repairs is None:
+            self._repairs = RepairState(job.routes[0].upstream.schema_form)
+        mended = repair(job.call, fault, self._repairs)
+        if mended is None:
+            return False
+        self._lesson = mended.learn
+        job.call = mended.call
+        self._tried.clear()
+        return True
+
+    def given_up(self, fault: Fault) -> Fault:
+        if fault.kind is Kind.RATE_LIMITED and fault.retry_after is None:
+            job = self.job
+            fault.retry_after = max(1.0, job.routes[0].pool.free_in(job.call.model))
+        return fault
+
+
+def _too_long() -> Fault:
+    return _timeout("The whole answer took too long.", Retry.NEVER)
+
+
+def _timeout(message: str, retry: Retry) -> Fault:
+    return Fault(Kind.UPSTREAM_TIMEOUT, message, retry=retry, code="upstream_timeout")
+
+
+def _first_fault(group: BaseExceptionGroup[Fault]) -> Fault:
+    for error in group.exceptions:
+        if isinstance(error, Fault):
+            return error
+        if isinstance(error, BaseExceptionGroup):
+            return _first_fault(error)
+    raise group
+
+
+def _no_upstream() -> Fault:
+    return Fault(
+        Kind.CREDENTIAL,  # no 503: old SDKs lose its words and new ones ask again at once
+        "No upstream is configured. Set GEMINI_API_KEY (a Gemini API key) and start the gateway again, "
+        "or try it without one: antigravity2api serve --sandbox.",
+    )
+
+
+def _no_token() -> Fault:
+    return Fault(Kind.CREDENTIAL, "The credential has no token.", retry=Retry.OTHER_CREDENTIAL)
+
+
+def _settle(done: asyncio.Future[Fault | None], fault: Fault | None) -> None:
+    if not done.done():  # who waited for it may have been cancelled
+        done.set_result(fault)
