@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from antigravity2api.credentials import Record, Sort
 from antigravity2api.settings import Settings, vertex_project
+
+if TYPE_CHECKING:
+    from antigravity2api.store.secrets import Secrets
+    from antigravity2api.store.vault import Vault
 
 
 class Stored(Protocol):
@@ -51,10 +55,20 @@ def all_records(settings: Settings, vault: Stored | None) -> list[Record]:
 
 
 def merged(configured: Sequence[Record], stored: Sequence[Record]) -> list[Record]:
-    """Both, the configured ones first; one whose id a stored one has gets the next free number."""
+    """Both, the configured ones first; one whose id a stored one has gets the next free number.
+
+    What is stored and configured is one credential: the stored one, which remembers more.
+    """
+    if not (configured and stored):
+        return [*configured, *stored]
+
+    from antigravity2api.store.vault import is_same  # noqa: PLC0415 - SQLite, for those who store something
+
     taken = {record.id for record in stored}
     mine: list[Record] = []
     for record in configured:
+        if any(is_same(record, one) for one in stored):
+            continue
         identity, number = record.id, 1
         while identity in taken:
             number += 1
@@ -62,6 +76,26 @@ def merged(configured: Sequence[Record], stored: Sequence[Record]) -> list[Recor
         taken.add(identity)
         mine.append(record if identity == record.id else dataclasses.replace(record, id=identity))
     return [*mine, *stored]
+
+
+def open_vault(settings: Settings) -> Vault:
+    """The stored credentials of these settings. Raises DatabaseRefused for an address that we do not take."""
+    from antigravity2api.store.database import database_path  # noqa: PLC0415 - SQLite, for those who store something
+    from antigravity2api.store.vault import Vault  # noqa: PLC0415 - as above
+
+    return Vault(database_path(settings.database_url), secrets_of(settings))
+
+
+def secrets_of(settings: Settings) -> Secrets:
+    """The key that encrypts what is stored: the configured one, or a file in the data directory."""
+    from antigravity2api.store.secrets import FILE, VARIABLE, Secrets  # noqa: PLC0415 - as above
+
+    return Secrets(
+        settings.data_dir.absolute() / FILE,
+        text=settings.secret_key,
+        where=settings.origins.get("secret_key", VARIABLE),
+        open_to_others=settings.open_secret_files,
+    )
 
 
 def _vertex(settings: Settings) -> Iterator[Record]:

@@ -24,8 +24,8 @@ _TOKEN = re.compile(r"[!-~]{1,8192}")
 _MARKS = {"type", "private_key", "client_email", "refresh_token", "refreshToken", "access_token", "accessToken"}
 _FEDERATED = ("external_account", "external_account_authorized_user", "impersonated_service_account")
 _CLIENT = (
-    "is an OAuth client and no credential: set ANTIGRAVITY_OAUTH_CLIENT_ID and ANTIGRAVITY_OAUTH_CLIENT_SECRET from it, "
-    "then use `login`"
+    "is an OAuth client and no credential: set ANTIGRAVITY_OAUTH_CLIENT_ID and ANTIGRAVITY_OAUTH_CLIENT_SECRET "
+    "from it, then use `login`"
 )
 _NO_TOKENS = "holds no refresh_token, access_token or service-account key: add it anew with `login` or from its source"
 
@@ -46,8 +46,9 @@ class _Unusable(Exception):
 def parse_credentials(
     text: bytes, upstream: str, *, now: float, name: str = "the file", path: str | None = None
 ) -> Parsed:
-    """The credentials in a file for an upstream. ``now`` is the wall clock in seconds, ``name`` how to call the file,
-    ``path`` where it stays, if it does.
+    """The credentials in a file for an upstream; our own exports name it themselves, and it may be empty for them.
+
+    ``now`` is the wall clock in seconds, ``name`` how to call the file, ``path`` where it stays, if it does.
 
     Never raises for what is in the file, and never quotes it.
     """
@@ -119,6 +120,8 @@ def _record(entry: Any, upstream: str, now: float, path: str | None) -> tuple[Re
         raise _Unusable("is not a JSON object")
     if EXPORT in entry:
         return _exported(entry, upstream), ""
+    if not upstream:
+        raise _Unusable("does not say what it is for: name --upstream antigravity or --upstream vertex")
     if upstream == "gemini":
         raise _Unusable("is no Gemini API key: put the key alone into a file and use `credentials add`")
     if any(isinstance(entry.get(kind), dict) for kind in ("installed", "web")):
@@ -153,7 +156,7 @@ def _exported(entry: Mapping[str, Any], upstream: str) -> Record:
         raise _Unusable("is no whole export of this program") from None
     if not isinstance(secret, dict) or not 1 <= made.weight <= 100 or not -1000 <= made.priority <= 1000:
         raise _Unusable("is no whole export of this program")
-    if made.upstream != upstream:
+    if upstream and made.upstream != upstream:
         raise _Unusable(f"is a credential of {made.upstream}: import it with --upstream {made.upstream}")
     return made
 
@@ -170,8 +173,8 @@ def _service_account(entry: Mapping[str, Any], upstream: str) -> tuple[Record, s
     if upstream == "antigravity":
         secret["project_unverified"] = True
         note = (
-            "is a service account; Google serves Antigravity to users as a rule, and `credentials test` tells whether to "
-            "this one. Its place is --upstream vertex"
+            "is a service account; Google serves Antigravity to users as a rule, and `credentials test` tells whether "
+            "to this one. Its place is --upstream vertex"
         )
     project = _formed(PROJECT, entry.get("project_id"))
     label = _words(entry["client_email"])

@@ -17,10 +17,13 @@ PROGRAM = "antigravity2api"
 COMMANDS = {
     "serve": "start the gateway",
     "sandbox": "start the embedded upstream alone",
+    "credentials": "list, add, import and change what upstreams are asked with",
     "models": "list the models that the table knows",
+    "login": "add a Google account for the antigravity upstream",
     "logs": "show what happened to requests",
     "config": "write, check or show the configuration",
     "db": "upgrade the database or make a backup of it",
+    "doctor": "find out what is wrong with a set-up, and what to do about it",
     "healthcheck": "ask a running gateway whether it is ready",
     "version": "print the version",
 }

@@ -133,6 +133,8 @@ class Secrets:
         """
         with _one_at_a_time(self._file.with_name(f".{FILE}.lock")):
             older = _texts_of(None, self._file, lenient=self._lenient)
+            if not older:
+                raise SecretsError(f"there is no key to replace: {self._file} is missing.")
             new = text if text is not None else _random()
             _checked(new, "the new key")
             _write(self._file, [new, *(old for old in older if old != new)])

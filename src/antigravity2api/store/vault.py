@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from antigravity2api.credentials import Record, Sort, State
+from antigravity2api.credentials import CoolDown, Record, Sort, State
 from antigravity2api.forms import UPSTREAMS
-from antigravity2api.store import database, keep
+from antigravity2api.store import cooldowns, database, keep
 from antigravity2api.store.database import DatabaseError, transaction
 from antigravity2api.store.secrets import Secrets, SecretsError
 
@@ -74,12 +74,20 @@ class Vault:
     def problems(self) -> list[str]:
         """One sentence for each credential that cannot be read, and for whatever else the operator has to know."""
         unreadable = self._load()[1]
+        return [*unreadable.values(), *self.news()]
+
+    def news(self) -> list[str]:
+        """What happened to the database and its snapshot since this was made, in sentences."""
         with self._lock:
-            return [*unreadable.values(), *self._news, *filter(None, [self._snapshot_trouble])]
+            return [*self._news, *filter(None, [self._snapshot_trouble])]
 
     def unreadable(self) -> dict[str, str]:
         """Ids of credentials that cannot be read, with a sentence each."""
         return self._load()[1]
+
+    def cooldowns(self) -> list[CoolDown]:
+        """What a gateway remembers of rests, for a command beside it."""
+        return self._read(cooldowns.stored, [])
 
     def revision(self) -> int:
         """A number that grows with every change by any process; 0 without a database."""
@@ -181,7 +189,8 @@ class Vault:
                     sealed = new.seal(identity, plain)
                     connection.execute("UPDATE credentials SET secret = ? WHERE id = ?", (sealed, identity))
                     count += 1
-            connection.execute(_TOUCH)
+            if count:
+                connection.execute(_TOUCH)
             return count
 
         with self._lock:
