@@ -83,9 +83,9 @@ def from_bytes(data: bytes, *, upstream: str, credential: str, fetched: float) -
             return None
         models = [
             LiveModel(
-                id=str(model), name=str(name), kind=str(kind), input_limit=_limit(read), output_limit=_limit(most)
+                id=str(model), name=str(name), kind=str(kind), input_limit=_limit(read), output_limit=_limit(out)
             )
-            for model, name, kind, read, most in value["models"]
+            for model, name, kind, read, out in value["models"]
         ]
         place = str(value["place"])
     except (ValueError, TypeError, KeyError):

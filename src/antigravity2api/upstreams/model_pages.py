@@ -38,8 +38,8 @@ class Page(NamedTuple):
 def page_request(
     upstream: Upstream, credential: Credential, token: str = "", *, agent: str, quota_project: bool = False
 ) -> HttpRequest:
-    """The request for a page of an upstream's list. ``quota_project`` names the project that pays: Vertex AI wants it of
-    users, and not of service accounts. Raises ``Fault`` for a credential that is none."""
+    """The request for a page of an upstream's list. ``quota_project`` names the project that pays: Vertex AI wants it
+    of users, and not of service accounts. Raises ``Fault`` for a credential that is none."""
     secret = header_secret(credential)
     if upstream.name == "antigravity":
         return codeassist.models_request(secret, credential.project, agent=agent)
