@@ -1,4 +1,5 @@
-"""What the outcome of an attempt teaches about the credential that made it: how long it rests, and its state. Pure.
+"""What the outcome of an attempt teaches about the credential that made it: how long it rests, its state, and both in
+words. Pure.
 
 Google says in ``error.details`` what kind of limit was met, and that decides; its sentences do not. A server in trouble
 (503, no capacity, a break) teaches nothing about a credential.
@@ -6,11 +7,13 @@ Google says in ``error.details`` what kind of limit was met, and that decides; i
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
-from antigravity2api.credentials import CoolDown, State
+from antigravity2api.credentials import CoolDown, Record, State
 from antigravity2api.errors import Fault, Kind
 from antigravity2api.upstreams.errors import spent
 
@@ -22,6 +25,7 @@ LONGEST_RESET = 31 * 86400.0
 """The same for the reset of a quota that is used up; Google names up to weeks."""
 
 _REFUSED = (30.0, 600.0)
+_TOKENLESS = (5.0, 60.0)
 _BACK_OFF = (2.0, 60.0)
 _SPENT = (300.0, 3600.0)
 """Seconds of the first rest and of the longest one where the upstream names none; each is twice the last."""
@@ -38,10 +42,21 @@ _STATES = {
     "TOS_VIOLATION": State.DISABLED_BY_TERMS,
     "VALIDATION_REQUIRED": State.NEEDS_VERIFICATION,
     "invalid_grant": State.NEEDS_LOGIN,
+    "unauthorized_client": State.NEEDS_LOGIN,
+    "deleted_client": State.NEEDS_LOGIN,
+    "CREDENTIAL_MALFORMED": State.NEEDS_LOGIN,
     "PROJECT_MISSING": State.NO_PROJECT,
     "PROJECT_PERMISSION_DENIED": State.NO_PROJECT,
 }
 """Reasons that a person has to do something about."""
+STATE_WORDS = {
+    State.READY: "ready",
+    State.NEEDS_LOGIN: "needs login",
+    State.NEEDS_VERIFICATION: "needs verification",
+    State.DISABLED_BY_TERMS: "disabled by terms",
+    State.NO_PROJECT: "no project",
+    State.DISABLED: "disabled by the operator",
+}
 
 
 class Why:
@@ -55,6 +70,14 @@ class Why:
     """A 429 without a delay: the pause is our guess."""
     REFUSED = "refused"
     """The credential itself was not accepted; the pause is our guess."""
+
+
+_REASONS = {
+    Why.SPENT: "quota used up",
+    Why.LIMITED: "rate limit",
+    Why.BACK_OFF: "rate limit",
+    Why.REFUSED: "refused",
+}
 
 
 class Lesson(NamedTuple):
@@ -78,7 +101,9 @@ def lesson(fault: Fault, wall: float) -> Lesson | None:
     delay = fault.retry_after or None
     if fault.kind is Kind.CREDENTIAL:
         named = None if delay is None else min(delay, LONGEST_REST)
-        return Lesson(True, Why.REFUSED, *_REFUSED, named, _STATES.get(fault.reason or ""))
+        # No status: no token could be had, and the upstream was not asked.
+        pauses = _REFUSED if fault.upstream_status is not None else _TOKENLESS
+        return Lesson(True, Why.REFUSED, *pauses, named, _STATES.get(fault.reason or ""))
     if fault.kind is not Kind.RATE_LIMITED:
         return None
     if spent(fault):
@@ -128,6 +153,11 @@ class Rest:
     noted: float = 0.0
     """When it was last changed (wall clock)."""
 
+    @property
+    def words(self) -> str:
+        """The kind of rest in words."""
+        return _REASONS.get(self.why, self.why)
+
     def learn(self, what: Lesson, fault: Fault, now: float, wall: float, *, fresh: bool) -> bool:
         """Begin or prolong the rest; whether that is news. Not ``fresh``: an attempt begun before the last lesson."""
         strikes = self.strikes if fresh else max(self.strikes - 1, 0)
@@ -165,3 +195,67 @@ def read(row: CoolDown, now: float, wall: float) -> Rest | None:
         left = min(left, LONGEST_REST)
     strikes = max(1, min(row.strikes, _MOST_STRIKES))
     return Rest(now + left, strikes, why, reason, message, row.updated)
+
+
+# -- for people --------------------------------------------------------------------------------------------------------
+
+
+class Cooling(NamedTuple):
+    """A rest as people see it; ``until`` is on the wall clock."""
+
+    scope: str
+    """A model or quota group; empty for every model."""
+    until: float
+    why: str
+    """One of ``Why``."""
+    reason: str
+    message: str
+    words: str = ""
+
+
+class View(NamedTuple):
+    """How a credential is, for people and metrics. No secret."""
+
+    id: str
+    upstream: str
+    label: str
+    state: State
+    words: str
+    """``ready``, ``cooling until …``, ``needs login`` …"""
+    message: str
+    """The upstream's own words, masked."""
+    link: str
+    cooling: tuple[Cooling, ...]
+    running: int = 0
+    served: int = 0
+    failed: int = 0
+
+
+def view_of(record: Record, rests: Mapping[str, Rest], now: float, wall: float) -> View:
+    """A record with its rests in words; the record's state counts."""
+    state = record.state if record.enabled else State.DISABLED
+    cooling = tuple(
+        Cooling(scope, wall + rest.until - now, rest.why, rest.reason, rest.message, rest.words)
+        for scope, rest in rests.items()
+        if rest.until > now
+    )
+    whole = next((rest for rest in cooling if not rest.scope), None)
+    words = STATE_WORDS[state]
+    if state is State.READY and whole is not None:
+        words = f"cooling until {moment(whole.until)} ({whole.words})"
+    elif state is State.READY and cooling:
+        last = max(cooling, key=lambda rest: rest.until)
+        more = f" and {len(cooling) - 1} more" if len(cooling) > 1 else ""
+        words = f"cooling until {moment(last.until)} for {last.scope}{more} ({last.words})"
+    said = record.message or next((rest.message for rest in (whole, *cooling) if rest and rest.message), "")
+    return View(record.id, record.upstream, record.label, state, words, said, record.link, cooling)
+
+
+def moment(wall: float) -> str:
+    """A time of the wall clock as people read it."""
+    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(wall))
+
+
+def with_words(words: str, message: str) -> str:
+    """Our words with the upstream's."""
+    return f"{words}: {message}" if message else words

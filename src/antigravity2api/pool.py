@@ -11,15 +11,17 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Protocol
 
 from antigravity2api import cooling
 from antigravity2api.affinity import distance, mark
-from antigravity2api.cooling import WHOLE, Rest, Why
+from antigravity2api.cooling import STATE_WORDS, WHOLE, Cooling, Rest, View, Why, moment, view_of, with_words
 from antigravity2api.credentials import USABLE, CoolDown, Record, Sort, State, memory_key
 from antigravity2api.errors import Fault, Kind
 from antigravity2api.gemini.call import Credential
+
+__all__ = ["Cooling", "Lease", "Memory", "OnState", "Pool", "Ready", "RetryBudget", "View", "static_ready"]
 
 Ready = Callable[[Record], Credential | None]
 """The credential to send now, at once; None where a token has to be fetched first."""
@@ -40,19 +42,6 @@ _CLIENTS = frozenset(
     }
 )
 """Faults that are no failure of a credential."""
-_STATE_WORDS = {
-    State.NEEDS_LOGIN: "needs login",
-    State.NEEDS_VERIFICATION: "needs verification",
-    State.DISABLED_BY_TERMS: "disabled by terms",
-    State.NO_PROJECT: "no project",
-    State.DISABLED: "disabled by the operator",
-}
-_REASONS = {
-    Why.SPENT: "quota used up",
-    Why.LIMITED: "rate limit",
-    Why.BACK_OFF: "rate limit",
-    Why.REFUSED: "refused",
-}
 
 
 class Memory(Protocol):
@@ -63,38 +52,6 @@ class Memory(Protocol):
 
     def put(self, row: CoolDown) -> None:
         """Remember one, in the place of an older one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cooling:
-    """A rest as people see it; ``until`` is on the wall clock."""
-
-    scope: str
-    """A model or quota group; empty for every model."""
-    until: float
-    why: str
-    """One of ``cooling.Why``."""
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """How a credential is, for people and metrics. No secret."""
-
-    id: str
-    upstream: str
-    label: str
-    state: State
-    words: str
-    """``ready``, ``cooling until …``, ``needs login`` …"""
-    message: str
-    """The upstream's own words, masked."""
-    link: str
-    cooling: tuple[Cooling, ...]
-    running: int
-    served: int
-    failed: int
 
 
 class _Seat:
@@ -153,6 +110,10 @@ class _Seat:
         whole, part = rests.get(WHOLE), rests.get(group)
         until = whole.until if whole is not None else 0.0
         return part.until if part is not None and part.until > until else until
+
+    def now(self) -> Record:
+        """The record with the state that it has here."""
+        return replace(self.record, state=self.state, message=self.message, link=self.link)
 
     def on_probation(self, group: str) -> bool:
         """Whether it has failed and not served since."""
@@ -488,38 +449,12 @@ class Pool:
     def views(self) -> list[View]:
         """How every credential is now."""
         now, wall = self._clock(), self._wall()
-        return [self._view(seat, now, wall) for seat in self._all.values()]
-
-    def _view(self, seat: _Seat, now: float, wall: float) -> View:
-        record = seat.record
-        rests = tuple(
-            Cooling(scope=scope, until=wall + rest.until - now, why=rest.why, reason=rest.reason, message=rest.message)
-            for scope, rest in seat.rests.items()
-            if rest.until > now
-        )
-        whole = next((rest for rest in rests if not rest.scope), None)
-        words = _STATE_WORDS.get(seat.state)
-        if words is None and whole is not None:
-            words = f"cooling until {moment(whole.until)} ({_REASONS.get(whole.why, whole.why)})"
-        elif words is None and rests:
-            last = max(rests, key=lambda rest: rest.until)
-            more = f" and {len(rests) - 1} more" if len(rests) > 1 else ""
-            why = _REASONS.get(last.why, last.why)
-            words = f"cooling until {moment(last.until)} for {last.scope}{more} ({why})"
-        said = seat.message or next((rest.message for rest in (whole, *rests) if rest and rest.message), "")
-        return View(
-            id=seat.id,
-            upstream=record.upstream,
-            label=record.label,
-            state=seat.state,
-            words=words or "ready",
-            message=said,
-            link=seat.link,
-            cooling=rests,
-            running=seat.running,
-            served=seat.served,
-            failed=seat.failed,
-        )
+        return [
+            view_of(seat.now(), seat.rests, now, wall)._replace(
+                running=seat.running, served=seat.served, failed=seat.failed
+            )
+            for seat in self._all.values()
+        ]
 
     def explain(self, model: str) -> list[tuple[str, str]]:
         """Each credential in the order in which a request for ``model`` would ask it now, and why."""
@@ -528,7 +463,7 @@ class Pool:
             told[seat.id] = self._standing(seat, model, first=not told)
         for seat in self._all.values():
             if seat.id not in told:
-                told[seat.id] = _with(_STATE_WORDS.get(seat.state, seat.state), seat.message)
+                told[seat.id] = with_words(STATE_WORDS[seat.state], seat.message)
         return list(told.items())
 
     def _standing(self, seat: _Seat, model: str, *, first: bool) -> str:
@@ -536,12 +471,12 @@ class Pool:
         at = seat.free_at(group)
         busy = f", {seat.running} running" if seat.running else ""
         if seat.state is not State.READY:
-            trouble = _with(_STATE_WORDS[seat.state], seat.message)
+            trouble = with_words(STATE_WORDS[seat.state], seat.message)
         elif at > now:
             rests = [rest for rest in (seat.rests.get(WHOLE), seat.rests.get(group)) if rest is not None]
             last = max(rests, key=lambda rest: rest.until)
             until = moment(self._wall() + at - now)
-            trouble = _with(f"cooling until {until} ({_REASONS.get(last.why, last.why)})", last.message)
+            trouble = with_words(f"cooling until {until} ({last.words})", last.message)
         elif first:
             return f"would serve{busy}"
         else:
@@ -555,22 +490,15 @@ class Pool:
         seat = next((seat for seat in self._all.values() if seat.state is State.DISABLED_BY_TERMS), None)
         if seat is None:
             return Fault(Kind.CREDENTIAL, "Every credential of this upstream is disabled.", reason="DISABLED")
-        return Fault(Kind.CREDENTIAL, _with("The account was disabled by terms", seat.message), reason="TOS_VIOLATION")
+        return Fault(
+            Kind.CREDENTIAL, with_words("The account was disabled by terms", seat.message), reason="TOS_VIOLATION"
+        )
 
 
 def static_ready(record: Record) -> Credential | None:
     """A ``Ready`` for keys and tokens that nothing has to be fetched for."""
     secret = record.secret.get("key") or record.secret.get("access_token")
     return Credential(record.id, str(secret), record.project) if secret else None
-
-
-def moment(wall: float) -> str:
-    """A time of the wall clock as people read it."""
-    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(wall))
-
-
-def _with(words: str, message: str) -> str:
-    return f"{words}: {message}" if message else words
 
 
 def _lasting(record: Record) -> object:

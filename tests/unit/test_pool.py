@@ -9,7 +9,7 @@ from antigravity2api.pool import RetryBudget, static_ready
 from fakes.pools import MODEL, Clock, bench, record
 
 QUOTA = Fault(Kind.RATE_LIMITED, "slow down", retry_after=30)
-REFUSED = Fault(Kind.CREDENTIAL, "no", reason="API_KEY_INVALID")
+REFUSED = Fault(Kind.CREDENTIAL, "no", reason="API_KEY_INVALID", upstream_status=400)
 
 
 def test_credentials_take_turns() -> None:

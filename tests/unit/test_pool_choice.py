@@ -17,7 +17,7 @@ from antigravity2api.gemini.models import PERMISSIVE
 from fakes.pools import MODEL, Bench, bench, record
 
 QUOTA = Fault(Kind.RATE_LIMITED, "slow down", retry_after=60)
-REFUSED = Fault(Kind.CREDENTIAL, "no", reason="API_KEY_INVALID")
+REFUSED = Fault(Kind.CREDENTIAL, "no", reason="API_KEY_INVALID", upstream_status=400)
 
 
 def shares(pool: Bench, requests: int, **options: Any) -> Counter[str]:

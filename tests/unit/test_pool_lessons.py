@@ -142,7 +142,7 @@ REFUSALS = {
     "billing": gemini(403, "Billing.", info("BILLING_DISABLED"), word="PERMISSION_DENIED"),
     "no key": gemini(403, "Method doesn't allow unregistered callers.", word="PERMISSION_DENIED"),
     "a perimeter": cloud(403, "Request is prohibited.", info("SECURITY_POLICY_VIOLATED")),
-    "a client": Fault(Kind.CREDENTIAL, "The OAuth client was not found.", reason="invalid_client"),
+    "a client": gemini(401, "The OAuth client was not found.", info("invalid_client")),
 }
 
 
@@ -205,6 +205,12 @@ STATES = {
         State.NO_PROJECT,
         "",
         "no project",
+    ),
+    "no refresh token": (
+        Fault(Kind.CREDENTIAL, "Log in again.", reason="CREDENTIAL_MALFORMED"),
+        State.NEEDS_LOGIN,
+        "",
+        "needs login",
     ),
     "a login": (
         Fault(Kind.CREDENTIAL, "Token has been revoked.", reason="invalid_grant"),
@@ -284,9 +290,10 @@ def test_what_is_not_about_the_credential_teaches_nothing(fault: Fault) -> None:
         (gemini(429, "no details"), [2, 4, 8, 16, 32, 60, 60]),
         (cloud(429, "q", info("QUOTA_EXHAUSTED")), [300, 600, 1200, 2400, 3600, 3600]),
         (gemini(401, "no"), [30, 60, 120, 240, 480, 600, 600]),
+        (Fault(Kind.CREDENTIAL, "The token endpoint failed.", reason="HTTP_500"), [5, 10, 20, 40, 60, 60]),
         (gemini(429, "q", wait("7s")), [7, 7, 7]),
     ],
-    ids=["back-off", "spent", "refused", "named"],
+    ids=["back-off", "spent", "refused", "no token", "named"],
 )
 def test_pauses_that_nobody_names_grow_and_a_success_ends_them(fault: Fault, pauses: list[float]) -> None:
     pool = bench("a")

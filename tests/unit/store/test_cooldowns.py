@@ -21,7 +21,7 @@ from fakes.pools import MODEL, NOW, Bench, Clock, bench, record
 DAY = 86400.0
 LIMITED = Fault(Kind.RATE_LIMITED, "You exceeded it.", retry_after=600)
 SPENT = Fault(Kind.RATE_LIMITED, "Gone.", retry_after=5 * DAY, reason="QUOTA_EXHAUSTED")
-REFUSED = Fault(Kind.CREDENTIAL, "Bad key.", reason="API_KEY_INVALID")
+REFUSED = Fault(Kind.CREDENTIAL, "Bad key.", reason="API_KEY_INVALID", upstream_status=400)
 Make = Callable[[], Cooldowns]
 
 
