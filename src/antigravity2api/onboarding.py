@@ -51,6 +51,8 @@ class _Case:
     flight: asyncio.Task[None] | None = None
     found: str = ""
     """The project that was found, for records that are not stored or not read again yet."""
+    settled: tuple[Record, Record] | None = None
+    """The record that was last asked for, and the same with its project: who asks often gets the same object."""
     fault: Fault | None = None
     quiet_until: float = 0.0
     again_from: float = 0.0
@@ -191,7 +193,11 @@ class Projects:
     def known(self, record: Record) -> Record:
         """The record with its project, where it was found but the record is older than that."""
         case = self._cases.get(record.id)
-        return _settled(record, case.found) if case and case.found and needs_project(record) else record
+        if case is None or not case.found or not needs_project(record):
+            return record
+        if case.settled is None or case.settled[0] is not record or case.settled[1].project != case.found:
+            case.settled = record, _settled(record, case.found)
+        return case.settled[1]
 
     async def ensure(self, record: Record, credential: Credential, *, again: bool = False) -> Record:
         """The record with a project that was checked; at once for one that has it. ``again``: the project it has was

@@ -51,9 +51,9 @@ _STATIC = {Sort.API_KEY: "key", Sort.EXPRESS_KEY: "key", Sort.ACCESS_TOKEN: "acc
 class RecordStore(Protocol):
     """What is needed of the store of credentials; called from threads."""
 
-    def get(self, id: str, /) -> Record | None: ...
+    def get(self, identity: str) -> Record | None: ...
 
-    def change(self, id: str, /, **fields: Any) -> Record: ...
+    def change(self, identity: str, **fields: Any) -> Record: ...
 
 
 Report = Callable[[str, str, Mapping[str, Any]], None]
@@ -397,7 +397,7 @@ class Tokens:
             return
         message = answer.words or answer.reason
         self._report("error", "needs login", {"credential": record.id, "reason": answer.reason})
-        if record.state is State.NEEDS_LOGIN and record.message == message:
+        if record.state is State.NEEDS_LOGIN and message in record.message:  # the pool may have said more around it
             return
         with contextlib.suppress(Exception):  # it is said again with the next try
             await asyncio.to_thread(self._vault.change, record.id, state=State.NEEDS_LOGIN, message=message, link="")
