@@ -216,16 +216,19 @@ def _unreadable() -> Fault:
 class Whole:
     """Collects a whole answer; the mapping to the dialect is made from the folded response."""
 
-    __slots__ = ("_fold", "feed", "response")
+    __slots__ = ("_check", "_fold", "feed", "response")
 
-    def __init__(self, fold: Fold) -> None:
+    def __init__(self, fold: Fold, check: Callable[[Response], None]) -> None:
         self._fold = fold
+        self._check = check
         self.feed = fold.feed
         self.response: Response = {}
 
     def finish(self) -> bytes:
-        """Nothing to send; the answer is in ``response`` now. Raises ``Fault`` where it is cut or malformed."""
-        self.response = self._fold.response()
+        """Nothing to send; the answer is in ``response`` now. Raises ``Fault`` where it is not fit for the client."""
+        response = self._fold.response()
+        self._check(response)
+        self.response = response
         return b""
 
 

@@ -22,7 +22,7 @@ from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gateway import Gateway, Route, Trace
 from antigravity2api.gemini.call import Call
 from antigravity2api.gemini.fold import Fold, merge_copies
-from antigravity2api.gemini.repair import Lesson, RepairState, apply_learned, repair
+from antigravity2api.gemini.repair import RepairState, apply_learned, repair
 from antigravity2api.gemini.types import Response
 from antigravity2api.media_prep import convert_gifs, has_gif
 from antigravity2api.pool import Lease
@@ -269,7 +269,7 @@ class Job:
         if self.encoder is not None:
             trace.usage = self.encoder.usage
         if trace.model:
-            trace.applied = (*self.call.applied, *self.notes)
+            trace.applied = self._applied()
         if self.branch is not None:
             self.branch = None  # each knows the other: leave no cycle behind
         self.responder.on_resume = None
@@ -312,13 +312,17 @@ class Job:
         """Where the chunks of one attempt go."""
         if not self.call.stream:
             ends = self.routes[0].upstream.thoughts_may_end
-            branch.whole = Whole(Fold(accept_empty=branch.accept_empty(), thoughts_may_end=ends))
+            branch.whole = Whole(Fold(accept_empty=branch.accept_empty(), thoughts_may_end=ends), self._check)
             return branch.whole
         if self.call.copies > 1 and self.encoder is not None:
             return Copy(self.encoder, branch.index)
         encoder = self.encoder = self.new_encoder()
         encoder.accept_empty = branch.accept_empty()
         return encoder
+
+    def _check(self, response: Response) -> None:
+        """Raises ``Fault`` where a whole answer is not fit for the client, as long as another attempt may follow."""
+        self.notes += self.dialect.check(self.call, response, self.gateway.box)
 
     def new_encoder(self) -> Encoder:
         """A fresh encoder for the upstream that is asked now."""
@@ -353,10 +357,13 @@ class Job:
     def _own_headers(self) -> Headers:
         spent = (self.clock() - self.started_at) * 1000
         headers = [(b"openai-processing-ms", b"%d" % spent), _VERSION]
-        if self.call.applied or self.notes:
-            applied = ", ".join((*self.call.applied, *self.notes))
-            headers.append((b"x-antigravity2api-applied", applied[:1000].encode("ascii", "replace")))
+        if applied := self._applied():
+            headers.append((b"x-antigravity2api-applied", ", ".join(applied)[:1000].encode("ascii", "replace")))
         return headers
+
+    def _applied(self) -> tuple[str, ...]:
+        """What was changed so far: in the request, by the upstream's file, in the answer."""
+        return (*self.call.applied, *self.notes, *(self.encoder.applied if self.encoder is not None else ()))
 
     # -- time ------------------------------------------------------------------------------------------------------
 
@@ -406,7 +413,6 @@ class Branch:
         "_attempt",
         "_emptied",
         "_lease",
-        "_lesson",
         "_repairs",
         "_repeated",
         "_tried",
@@ -427,8 +433,6 @@ class Branch:
         self._tried: list[str] = []
         self._again: dict[Kind, int] = {}
         self._repairs: RepairState | None = None
-        self._lesson: Lesson | None = None
-        """What the last repair would teach, if it turns out to help."""
         self._emptied = False
         self._repeated = False
         job.gateway.count(job.routes[0].upstream.name)
@@ -481,10 +485,10 @@ class Branch:
         lease, self._lease = self._lease, None
         if lease is not None:
             lease.release(fault)
-        if fault is None and self._lesson is not None:
-            # Remember what helped, now that it did: a client's own mistake teaches nothing about the model.
+        if fault is None and self._repairs is not None:
             job = self.job
-            job.gateway.learned.note(job.routes[0].upstream.name, job.call.model, self._lesson)
+            for lesson in self._repairs.lessons:  # what helped, now that it did
+                job.gateway.learned.note(job.routes[0].upstream.name, job.call.model, lesson)
 
     def drop(self) -> None:
         """The attempt is not wanted any more: give the credential back without one."""
@@ -585,17 +589,17 @@ class Branch:
             return False
         self._tried.clear()
         self._again.clear()
-        self._repairs = self._lesson = None
+        self._repairs = None
         return True
 
     def _mend(self, fault: Fault) -> bool:
         job = self.job
         if self._repairs is None:
             self._repairs = RepairState(job.routes[0].upstream.schema_form)
+        self._repairs.left = job.gateway.max_attempts - self.attempts
         mended = repair(job.call, fault, self._repairs)
         if mended is None:
             return False
-        self._lesson = mended.learn
         job.call = mended.call
         self._tried.clear()
         return True
@@ -604,6 +608,8 @@ class Branch:
         if fault.kind is Kind.RATE_LIMITED and fault.retry_after is None:
             job = self.job
             fault.retry_after = max(1.0, job.routes[0].pool.free_in(job.call.model))
+        if fault.upstream_status is not None and fault.param is not None:
+            self.job.dialect.blame(self.job.call, fault)
         return fault
 
 

@@ -14,12 +14,29 @@ from typing import Any, Literal, cast
 from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gemini.call import Call
 from antigravity2api.gemini.parts import current_turn, parts_of
+from antigravity2api.gemini.repair_tools import (
+    DESCRIBED,
+    blamed,
+    declarations_of,
+    described,
+    digest_of,
+    has_schema,
+    response_digest,
+    restaged,
+    simplified,
+)
 from antigravity2api.gemini.schema import Target
 from antigravity2api.gemini.signature import ESCAPE
 from antigravity2api.gemini.types import Content, GenerateContentRequest, Part
+from antigravity2api.gemini.validation import BadStructure
 
-Lesson = tuple[Literal["drop"], str] | tuple[Literal["target"], Target]
-"""What is remembered: a key of ``generationConfig`` that our defaults must not send, or the schema form to send."""
+Lesson = (
+    tuple[Literal["drop"], str]
+    | tuple[Literal["target"], Target]
+    | tuple[Literal["schema"], tuple[tuple[str, str], ...]]
+)
+"""What is remembered: a key of ``generationConfig`` that our defaults must not send, the schema form to send, or single
+schemas (by digest) with the stage to which they had to be simplified."""
 
 _SIGNATURE = re.compile(
     r"thought[_ ]?signature|missing_thought_signature|`?signature`? in `?thinking`? block|signature: field required"
@@ -32,6 +49,7 @@ _THINKING = re.compile(
 ).search
 _SCHEMA = re.compile(
     r"function_?declarations?(?:\[\d+\])?(?:\.|\[)|parameters_?json_?schema|response_?(?:json_?)?schema"
+    r"|\btools\.\d+\.|input_schema|invalid (?:json )?schema|schema is invalid"
     r"|schema depth|too many states|should be non-empty for object|only allowed for string"
     r"|set alongside unsupported fields|unknown name \"(?:\$\w+|\w+of|not|const|\w+items|\w*properties|exclusive\w+)\""
     r"|(?:schema|parameters).{0,80}(?:unknown name|cannot find field|unsupported|not supported|too \w+)"
@@ -47,8 +65,12 @@ _SPELLINGS = {
     "topK": r"top[_ -]?k",
     "topP": r"top[_ -]?p",
 }
+_ABOUT_RESPONSE = re.compile(r"response_?(?:json_?)?schema").search
+_ASKED_AGAIN = "response_format:asked again"
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _MOST_LEARNED = 512
+_MOST_SCHEMAS = 64
+"""Simplified schemas remembered for one model."""
 
 
 @dataclass(slots=True)
@@ -57,6 +79,10 @@ class RepairState:
 
     target: Target = Target.JSON_SCHEMA
     done: set[str] = field(default_factory=set)
+    left: int | None = None
+    """How many attempts may still follow; None: not known."""
+    lessons: list[Lesson] = field(default_factory=list)
+    """What the repairs would teach, if they turn out to help: a client's own mistake teaches nothing about a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +96,17 @@ class Repair:
 
 def repair(call: Call, fault: Fault, state: RepairState) -> Repair | None:
     """The call changed so that ``fault`` may not come again, or None when nothing of ours is to blame."""
+    made = _repaired(call, fault, state)
+    if made is not None and made.learn is not None:
+        state.lessons.append(made.learn)
+    return made
+
+
+def _repaired(call: Call, fault: Fault, state: RepairState) -> Repair | None:
     if fault.kind is not Kind.INVALID_REQUEST and fault.retry is not Retry.REPAIRED:
         return None
+    if isinstance(fault, BadStructure):
+        return _once(state, "structure", _asked_again(call, fault))
     text = f"{fault.message} {fault.reason or ''}".lower()
     if _SIGNATURE(text):
         return _once(state, "signatures", _without_signatures(call, missing=bool(_MISSING(text))))
@@ -81,7 +116,7 @@ def repair(call: Call, fault: Fault, state: RepairState) -> Repair | None:
     if made is None and _HOSTED(text):
         made = _once(state, "hosted", _without_hosted_tools(call))
     if made is None and _SCHEMA(text) and not _NOT_SCHEMA(text):
-        made = _simpler_schema(call, state)
+        made = _simpler(call, fault, text, state)
     return made
 
 
@@ -208,9 +243,45 @@ def _without_hosted_tools(call: Call) -> Repair | None:
 # -- schemas -----------------------------------------------------------------------------------------------------
 
 
-def _simpler_schema(call: Call, state: RepairState) -> Repair | None:
+def _simpler(call: Call, fault: Fault, text: str, state: RepairState) -> Repair | None:
+    """Simpler schemas: those that the refusal names alone, or all of them in the next form."""
+    now = _form(call, state)
+    every = [each["name"] for each in declarations_of(call.request) if "parametersJsonSchema" in each]
+    named = blamed(call.request, fault)
+    known = {mended.name for mended in call.mended_tools}
+    single = [name for name in named if name in every or name in known]
+    formless = 'unknown name "parametersjsonschema"' in text
+    one_of_several = bool(known) or len(single) < len(every)
+    no_more_steps = state.left == 1 and not state.done.isdisjoint(Target)
+    if single and not formless and (one_of_several or no_more_steps):
+        return _isolated(call, single, now, state)
+    made = _next_form(call, now, state)
+    if made is not None or not _ABOUT_RESPONSE(text):
+        return made or (_isolated(call, single, now, state) if single and state.left is not None else None)
+    digest = response_digest(call.request)
+    told = described(call)
+    if told is None or digest is None:
+        return None
+    return _once(state, "response", Repair(told, told.applied[-1], ("schema", ((digest, DESCRIBED),))))
+
+
+def _form(call: Call, state: RepairState) -> Target:
+    """The schema form that the upstream was sent."""
+    if call.profile.family == "claude" and state.target is not Target.JSON_SCHEMA:
+        return Target.ANTIGRAVITY  # whatever else the upstream takes
+    return Target(call.schema_target) if call.schema_target is not None else state.target
+
+
+def _isolated(call: Call, names: list[str], now: Target, state: RepairState) -> Repair | None:
+    taught, mended = simplified(call, names, state.left, bare=now is Target.ANTIGRAVITY)
+    if not mended:
+        return None
+    lesson: Lesson = ("schema", tuple((tool.digest, tool.stage) for tool in taught.mended_tools))
+    return Repair(taught, ", ".join(f"tool.{tool.name}:{tool.stage}" for tool in mended), lesson)
+
+
+def _next_form(call: Call, now: Target, state: RepairState) -> Repair | None:
     """The next simpler schema form, A to B to C, each step once; None where the call holds no schema."""
-    now = Target(call.schema_target) if call.schema_target is not None else state.target
     target = _STEPS.get(now)
     if target is None or target in state.done or not _has_schema(call.request):
         return None
@@ -222,13 +293,23 @@ def _simpler_schema(call: Call, state: RepairState) -> Repair | None:
 
 def _has_schema(request: GenerateContentRequest) -> bool:
     config = request.get("generationConfig") or {}
-    if "responseJsonSchema" in config:
-        return True
-    return any(
-        "parametersJsonSchema" in declaration
-        for tool in request.get("tools") or []
-        for declaration in tool.get("functionDeclarations") or []
+    return "responseJsonSchema" in config or any(map(has_schema, declarations_of(request)))
+
+
+# -- structured output -------------------------------------------------------------------------------------------------
+
+
+def _asked_again(call: Call, bad: BadStructure) -> Repair:
+    """The conversation with the answer that was not what was asked for, and a word about it."""
+    contents = list(call.request.get("contents") or [])
+    if bad.answer.strip():
+        contents.append({"role": "model", "parts": [{"text": bad.answer}]})
+    sentence = (
+        f"This answer does not match the requested format: {bad.sentence}\n"
+        "Answer again with the corrected JSON only, without any other text."
     )
+    contents.append({"role": "user", "parts": [{"text": sentence}]})
+    return Repair(_with(call, _ASKED_AGAIN, contents=contents), _ASKED_AGAIN)
 
 
 # -- helpers -----------------------------------------------------------------------------------------------------
@@ -264,7 +345,12 @@ class Learned:
     def note(self, upstream: str, model: str, lesson: Lesson) -> None:
         """Remember one lesson; a schema form replaces the one before."""
         lessons = self._held.setdefault((upstream, model), {})
-        lessons["target" if lesson[0] == "target" else f"drop {lesson[1]}"] = lesson
+        if lesson[0] == "schema":
+            before = lessons.get("schema")
+            known = dict(before[1]) if before is not None and before[0] == "schema" else {}
+            lessons["schema"] = ("schema", tuple((known | dict(lesson[1])).items())[-_MOST_SCHEMAS:])
+        else:
+            lessons["target" if lesson[0] == "target" else f"drop {lesson[1]}"] = lesson
         self._held.move_to_end((upstream, model))
         while len(self._held) > _MOST_LEARNED:
             self._held.popitem(last=False)
@@ -283,6 +369,22 @@ def apply_learned(call: Call, learned: Learned, upstream: str) -> Call:
     for lesson in learned.lessons(upstream, call.model):
         if lesson[0] == "target":
             call = call._replace(schema_target=lesson[1].value)
+        elif lesson[0] == "schema":
+            call = _simplified_again(call, dict(lesson[1]))
         elif lesson[1] in call.defaulted:
             call = _dropped(call, lesson[1])
+    return call
+
+
+def _simplified_again(call: Call, stages: dict[str, str]) -> Call:
+    """The call with the schemas simplified that the upstream refused before."""
+    wanted = {
+        each["name"]: stages[digest]
+        for each in declarations_of(call.request)
+        if has_schema(each) and (digest := digest_of(each)) in stages
+    }
+    if wanted:
+        call, _ = restaged(call, wanted)
+    if response_digest(call.request) in stages:
+        call = described(call) or call
     return call
