@@ -122,6 +122,18 @@ _NO_VIEW = {
 }
 
 
+async def with_credential(
+    settings: Settings, record: Record, ask: Callable[[Transport, Credential], Awaitable[Answer]]
+) -> Answer:
+    """What ``ask`` learns with the credential, connected as the gateway is. Raises ``Fault``."""
+
+    async def asked(desk: _Desk, _: Record, credential: Credential) -> Answer:
+        return await ask(desk.transport, credential)
+
+    async with _desk(settings, record, None) as desk:
+        return await _with_token(desk, record, asked)
+
+
 @asynccontextmanager
 async def _desk(settings: Settings, record: Record, transport: Transport | None) -> AsyncIterator[_Desk]:
     """Connections and tokens as the gateway has them: proxy, authorities, OAuth client, locks and store."""

@@ -548,7 +548,7 @@ def _trouble_with_vertex(settings: Settings) -> str | None:
 def _about_vertex(settings: Settings) -> Iterator[str]:
     """Warnings about settings that cannot mean what they say."""
     if settings.vertex and (trouble := _trouble_with_vertex(settings)):
-        yield f"the vertex upstream is left out: {trouble}."
+        yield f"the vertex upstream cannot work like this: {trouble}."
     if settings.vertex and settings.vertex_api_key and settings.vertex_credentials:
         yield (
             "GOOGLE_APPLICATION_CREDENTIALS is not used: GOOGLE_API_KEY without GOOGLE_CLOUD_PROJECT asks for the "

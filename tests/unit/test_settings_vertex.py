@@ -113,7 +113,7 @@ def test_what_cannot_work_is_left_out_and_said(read: Read, tmp_path: Path, text:
         path.write_text(text, encoding="utf-8")
     settings = read(**ON, GOOGLE_APPLICATION_CREDENTIALS=str(path))
     assert configured_upstreams(settings) == ()
-    assert f"the vertex upstream is left out: {words}" in warnings(settings).replace(
+    assert f"the vertex upstream cannot work like this: {words}" in warnings(settings).replace(
         f"GOOGLE_APPLICATION_CREDENTIALS (environment): {path} ", ""
     )
 

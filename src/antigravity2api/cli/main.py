@@ -18,7 +18,7 @@ COMMANDS = {
     "serve": "start the gateway",
     "sandbox": "start the embedded upstream alone",
     "credentials": "list, add, import and change what upstreams are asked with",
-    "models": "list the models that the table knows",
+    "models": "list the models that can be used now, or explain who serves one",
     "login": "add a Google account for the antigravity upstream",
     "logs": "show what happened to requests",
     "config": "write, check or show the configuration",

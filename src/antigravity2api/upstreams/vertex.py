@@ -117,7 +117,7 @@ class Vertex:
     """``POST /{version}/projects/{project}/locations/{location}/publishers/google/models/{model}:generateContent``.
 
     The secret is a bearer token, or, for an express credential, an API key in a header; its path has no project then.
-    ``locations`` are those that credentials name beside the upstream's own.
+    ``locations`` are those that credentials name beside the upstream's own (see ``expect``).
     """
 
     name = "vertex"
@@ -146,8 +146,7 @@ class Vertex:
         self.address = self._base or address_at(location)
         self._hosts = private_hosts(self.address)
         self._places = {location: self.address}
-        for other in locations:
-            self._place(other)
+        self.expect(locations)
         self._schemas = SchemaCache()
         self._used = UsedSecrets()
         self._headers: dict[tuple[str, bool, bool], tuple[tuple[str, str], ...]] = {}
@@ -157,6 +156,12 @@ class Vertex:
     def lists(self, model: str) -> bool:
         """Whether the model table has an id for the model here."""
         return self._models is not None and self._models.id_on(self.name, _bare(model)) is not None
+
+    def expect(self, locations: Iterable[str]) -> None:
+        """Credentials name these locations: a model that one lacks may be found with another."""
+        for location in locations:
+            if _LOCATION(location):
+                self._place(location)
 
     def address_for(self, credential: Credential) -> Address:
         """Where a credential's requests go. Raises ``Fault`` CREDENTIAL for a location that cannot be one."""
