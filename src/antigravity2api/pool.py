@@ -268,8 +268,9 @@ class Pool:
             return rest
         best = min(seat.record.priority for seat in free)
         free = [seat for seat in free if seat.record.priority == best]
-        if tried:  # somebody has failed in this request: rather one that has served since it last failed
+        if tried:  # somebody has failed in this request: rather one that has served, and not failed since
             free = [seat for seat in free if not seat.on_probation(group)] or free
+            free = [seat for seat in free if seat.served] or free
         return self._best(free, affinity)
 
     def _best(self, seats: Sequence[_Seat], affinity: str | None) -> _Seat:

@@ -31,7 +31,11 @@ _PUT = (
 )
 _TURN = "SELECT count(*), total(updated), total(until), total(strikes) FROM cooldowns"
 _ROWS = "SELECT credential, scope, until, strikes, reason, updated FROM cooldowns ORDER BY updated DESC LIMIT ?"
-_ALL = f"SELECT json_group_array(json_array(credential, scope, until, strikes, reason, updated)) FROM ({_ROWS})"  # noqa: S608 - constants
+_ALL = (
+    "SELECT json_group_array(json_array(credential, scope, until, strikes, reason, updated)) "
+    "FROM (SELECT * FROM cooldowns ORDER BY updated DESC LIMIT ?)"
+)
+"""All rows in one, as that is what a live database reads."""
 _OVER = "SELECT rowid FROM cooldowns WHERE max(until, updated) < ?1 - ?2 OR until > ?1 + ?3 LIMIT ?4"
 _TOO_MANY = "SELECT rowid FROM cooldowns ORDER BY updated DESC LIMIT -1 OFFSET ?"
 

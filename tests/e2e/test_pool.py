@@ -1,0 +1,99 @@
+"""Five credentials of which four fail, each in its own way: every request is served, and nobody is asked in vain."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from fakes.client import chat
+from fakes.gateway import Start
+from fakes.upstream import Answer, Recorded, ScriptedUpstream, as_asked, error, reason_info, retry_info, text_events
+
+pytestmark = pytest.mark.slow
+
+KEYS = tuple(f"key-number-{number}" for number in range(5))
+QUOTA = "type.googleapis.com/google.rpc.QuotaFailure"
+DAY = {"@type": QUOTA, "violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]}
+WRONG = error(400, "API key not valid. Please pass a valid API key.", details=[reason_info("API_KEY_INVALID")])
+BAD = (
+    WRONG,
+    error(403, "Generative Language API has not been used.", details=[reason_info("SERVICE_DISABLED")]),
+    error(429, "You exceeded your current quota.", details=[DAY, retry_info("7s")]),
+    error(401, "Request had invalid authentication credentials."),
+)
+GOOD = as_asked(text_events("Hel", "lo"))
+
+
+def by_key(upstream: ScriptedUpstream, answers: dict[str, Answer | Callable[[Recorded], Answer]]) -> None:
+    """Each key has an answer of its own."""
+    for key, answer in answers.items():
+        upstream.when(lambda record, key=key: record.header("x-goog-api-key") == key, answer)  # type: ignore[misc]
+
+
+def asked(upstream: ScriptedUpstream) -> Counter[Any]:
+    """How often each credential was asked."""
+    return Counter(record.header("x-goog-api-key") for record in upstream.requests)
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_one_that_works_serves_every_request(start: Start, upstream: ScriptedUpstream, place: int) -> None:
+    good = KEYS[place]
+    by_key(upstream, dict(zip([key for key in KEYS if key != good], BAD, strict=True)) | {good: GOOD})
+    gateway = start(keys=KEYS, max_attempts=5)
+    for number in range(12):
+        reply = chat(gateway.port, stream=number % 2 == 0)
+        assert (reply.status, reply.text) == (200, "Hello")
+    with ThreadPoolExecutor(8) as clients:
+        replies = list(clients.map(lambda number: chat(gateway.port, stream=number % 2 == 0), range(24)))
+    assert [(reply.status, reply.text) for reply in replies] == [(200, "Hello")] * 24
+    counted = asked(upstream)
+    assert counted.pop(good) == 36
+    assert set(counted.values()) == {1}, "once refused, nobody is asked again before its rest is over"
+
+
+def test_three_attempts_are_enough_once_somebody_has_served(start: Start, upstream: ScriptedUpstream) -> None:
+    by_key(upstream, dict.fromkeys(KEYS, GOOD))
+    gateway = start(keys=KEYS)
+    assert chat(gateway.port).status == 200
+    upstream.reset()
+    by_key(upstream, dict(zip(KEYS[1:], BAD, strict=True)) | {KEYS[0]: GOOD})
+    for _ in range(10):
+        assert chat(gateway.port).status == 200, "the next attempt goes to who is known to serve"
+    assert asked(upstream) == {KEYS[0]: 10} | dict.fromkeys(KEYS[1:], 1)
+
+
+def test_a_spent_quota_is_not_asked_all_day(start: Start, upstream: ScriptedUpstream) -> None:
+    by_key(upstream, {KEYS[0]: BAD[2], KEYS[1]: GOOD})
+    gateway = start(keys=KEYS[:2])
+    for _ in range(30):
+        assert chat(gateway.port).status == 200
+    assert asked(upstream) == {KEYS[0]: 1, KEYS[1]: 30}
+
+
+def test_capacity_is_nobodys_fault(start: Start, upstream: ScriptedUpstream) -> None:
+    full = error(503, "The model is overloaded. Please try again later.")
+    gateway = start(keys=KEYS[:2])
+    upstream.play(full, GOOD, *[GOOD] * 6)
+    for _ in range(7):
+        assert chat(gateway.port).status == 200
+    counted = asked(upstream)
+    assert min(counted[KEYS[0]], counted[KEYS[1]]) >= 3, "both go on serving"
+
+
+@pytest.mark.parametrize("answer", [*BAD, error(429, "slow down"), error(403, "The caller does not have permission")])
+def test_the_only_credential_is_asked_by_every_request(
+    start: Start, upstream: ScriptedUpstream, answer: Answer
+) -> None:
+    gateway = start()
+    for _ in range(3):
+        before = len(upstream.requests)
+        by_key(upstream, {"first-upstream-key": answer})
+        assert chat(gateway.port).status in (429, 500)
+        assert len(upstream.requests) > before
+        upstream.reset()
+        upstream.play(GOOD)
+        assert chat(gateway.port).text == "Hello"
