@@ -33,7 +33,8 @@ def credential_finding(record: Record, asked: Asked, source: str) -> Finding:
     """What the answer says about a credential. ``source`` is where it comes from, in words."""
     if asked.ok:
         project = f", project {asked.project}" if asked.project else ""
-        return ok("credential", f"It is accepted ({asked.seconds:.1f} s{project}).", record.id)
+        remark = f" {asked.message}" if asked.message.endswith(".") else ""
+        return ok("credential", f"It is accepted ({asked.seconds:.1f} s{project}).{remark}", record.id)
     words = _said(record, asked)
     meaning, advice = words[1:] if words else _by_state(record, asked.state, source)
     project = asked.project or record.project or "PROJECT"

@@ -108,6 +108,7 @@ async def examine(settings: Settings, *, offline: bool) -> list[Finding]:
     else:
         here, there = await asyncio.gather(local, _network(settings, records))
         made += here + troubles + there
+    made += [_switched_off(record) for record in records if not record.enabled]
     hidden = look.hidden_texts(settings, records)
     return [_masked(one, hidden) for one in made]
 
@@ -165,6 +166,11 @@ def _known(settings: Settings, record: Record) -> Finding | None:
     return credential_finding(record, asked, _source(settings, record))
 
 
+def _switched_off(record: Record) -> Finding:
+    how = f"`antigravity2api credentials enable {record.id}` switches it on."
+    return checks.skipped("credential", f"The operator switched it off; {how}", record.id)
+
+
 def _source(settings: Settings, record: Record) -> str:
     from antigravity2api.configured import origin
 
@@ -210,7 +216,8 @@ async def _network(settings: Settings, records: Sequence[Record]) -> list[Findin
         skews = {way.place.host: way.skew for way in ways if way.skew is not None}
         made = [checks.clock_finding(skews, time.time()), *dead.values()]
         made += [one for way in ways for one in way.findings]
-        return made + await _credentials(settings, asked, {key: place.url in opened for key, place in places.items()})
+        reachable = {key: place.url in opened for key, place in places.items()}
+        return made + await _credentials(settings, transport, asked, reachable)
     finally:
         await transport.close()
 
@@ -326,7 +333,9 @@ async def _reach(settings: Settings, transport: HttpTransport, place: Place) -> 
     return way
 
 
-async def _credentials(settings: Settings, records: Sequence[Record], reachable: Mapping[str, bool]) -> list[Finding]:
+async def _credentials(
+    settings: Settings, transport: HttpTransport, records: Sequence[Record], reachable: Mapping[str, bool]
+) -> list[Finding]:
     room = asyncio.Semaphore(_AT_ONCE)
     end = time.monotonic() + _LAST
 
@@ -336,15 +345,16 @@ async def _credentials(settings: Settings, records: Sequence[Record], reachable:
         async with room:
             if time.monotonic() > end:
                 return [checks.skipped("credential", "Not asked: there was no time left.", record.id)]
-            return await _bounded("credential", _ask(settings, record), record.id)
+            return await _bounded("credential", _ask(settings, transport, record), record.id)
 
     return await _side_by_side(*(one(record) for record in records))
 
 
-async def _ask(settings: Settings, record: Record) -> list[Finding]:
+async def _ask(settings: Settings, transport: HttpTransport, record: Record) -> list[Finding]:
     from antigravity2api.probe import probe
 
-    found = await probe(settings, record)
+    # As if it were not stored: what is learned about it is the gateway's and `credentials test`'s to write down.
+    found = await probe(settings, dataclasses.replace(record, stored=False), transport=transport)
     asked = Asked(
         ok=found.ok,
         state=found.state,
