@@ -16,10 +16,12 @@ def test_models_lists_the_table(cli):
     rows = json.loads(done.out)["models"]
     assert (done.code, done.err) == (0, "")
     assert [row["id"] for row in rows] == [entry.id for entry in ModelTable.load().entries()]
-    assert {"id", "name", "kind", "surfaces", "input_limit", "output_limit", "alias_of"} == set(rows[0])
-    assert {row["id"]: row["surfaces"] for row in rows}["gemini-3.1-flash-lite"] == ["gemini", "antigravity"]
+    assert {"id", "name", "kind", "surfaces", "source", "input_limit", "output_limit", "alias_of"} == set(rows[0])
+    by_id = {row["id"]: row for row in rows}
+    assert by_id["gemini-3.1-flash-lite"]["surfaces"] == ["gemini", "vertex", "antigravity"]
+    assert {row["source"] for row in rows} == {"table"}
     text = cli("models").out
-    assert "gemini, antigravity" in text
+    assert "gemini, vertex, antigravity" in text
     assert all(row["id"] in text for row in rows)
 
 
