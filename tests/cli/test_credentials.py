@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from antigravity2api.cli import credentials_out
 from antigravity2api.configured import open_vault
 from antigravity2api.credentials import CoolDown, State
 from antigravity2api.settings import load
@@ -454,6 +453,14 @@ def test_a_damaged_database_gives_its_credentials_to_a_new_one(cli, two, data):
     assert "2 stored credentials were taken over" in done.err
 
 
+def test_a_new_database_says_that_it_begins_with_the_snapshot(cli, two, data):
+    for file in data.glob("antigravity2api.db*"):
+        if not file.name.endswith(".bak"):
+            file.unlink()
+    assert "begins with the credentials in" in cli("db", "upgrade").err
+    assert list(listed(cli)) == ["gemini-1", "antigravity-1"]
+
+
 def test_a_backup_holds_the_credentials(cli, two, data, home):
     assert cli("db", "backup", "copy.db").code == 0
     for file in data.glob("antigravity2api.db*"):
@@ -473,6 +480,7 @@ class Finding:
     link: str = ""
     project: str | None = None
     seconds: float = 0.25
+    tier: str = ""
 
 
 @dataclass
@@ -490,6 +498,7 @@ class QuotaView:
     rows: tuple[Quota, ...]
     source: str
     fetched_at: float
+    failed: bool = False
 
 
 @pytest.fixture
@@ -532,10 +541,15 @@ def test_credentials_are_tested(cli, two, probes):
             "message": "",
             "link": "",
             "project": None,
+            "tier": "",
             "seconds": 0.25,
         }
     ]
     assert cli("credentials", "test", "nobody").code == 2
+    assert listed(cli)["antigravity-1"]["state"] == "needs_verification"
+    findings["antigravity-1"] = Finding(ok=True, state=State.READY)
+    assert cli("credentials", "test").code == 0
+    assert listed(cli)["antigravity-1"]["state"] == "ready"
 
 
 def test_nothing_to_test(cli, probes):
@@ -555,7 +569,10 @@ def test_quota_with_its_source_and_age(cli, two, probes):
     assert "not told by this upstream" in done.out
     report = json.loads(cli("credentials", "quota", "antigravity-1", "--json").out)
     assert report["credentials"][0]["quota"][0]["remaining"] == 0.5
-    assert credentials_out._AT_ONCE > 1
+    views["gemini-1"] = QuotaView((), "could not be asked: no network", 1e9, failed=True)
+    done = cli("credentials", "quota")
+    assert done.code == 1
+    assert "could not be asked: no network" in done.out
 
 
 @pytest.mark.parametrize(

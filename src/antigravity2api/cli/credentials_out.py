@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from antigravity2api.cli.common import print_json, print_table, refuse, say
 from antigravity2api.cli.vaults import Store, chosen, opened, when
-from antigravity2api.credentials import Record
+from antigravity2api.credentials import Record, State
 from antigravity2api.importing import EXPORT
 
 T = TypeVar("T")
@@ -34,6 +34,8 @@ def test(options: argparse.Namespace) -> int:
             return await probe(store.settings, record)
 
         found = asyncio.run(_all(one, records))
+        for record, finding in zip(records, found, strict=True):
+            _remember(store, record, finding.ok, finding.state, finding.message, finding.link)
     rows = [
         {
             "id": record.id,
@@ -43,6 +45,7 @@ def test(options: argparse.Namespace) -> int:
             "message": finding.message,
             "link": finding.link,
             "project": finding.project,
+            "tier": finding.tier,
             "seconds": round(finding.seconds, 3),
         }
         for record, finding in zip(records, found, strict=True)
@@ -53,6 +56,16 @@ def test(options: argparse.Namespace) -> int:
         head = ["ID", "RESULT", "PROJECT", "SECONDS", "WHAT THE UPSTREAM SAYS"]
         print_table(head, [_finding(row) for row in rows])
     return 0 if all(row["ok"] for row in rows) else 1
+
+
+def _remember(store: Store, record: Record, ok: bool, state: State, message: str, link: str) -> None:  # noqa: FBT001
+    """Write down what was found about a stored credential, so that the gateway knows it too."""
+    if not record.stored or record.state is State.DISABLED_BY_TERMS:
+        return
+    if ok and record.state is not State.READY:
+        store.vault.change(record.id, state=State.READY, message="", link="")
+    elif not ok and state not in (State.READY, record.state):
+        store.vault.change(record.id, state=state, message=message, link=link)
 
 
 def _finding(row: dict[str, Any]) -> list[str]:
@@ -78,21 +91,22 @@ def quota(options: argparse.Namespace) -> int:
             return await ask(store.settings, record)
 
         found = asyncio.run(_all(one, records))
-    told = [
+    told: list[dict[str, Any]] = [
         {
             "id": record.id,
             "source": view.source,
             "fetched_at": when(view.fetched_at),
+            "failed": view.failed,
             "quota": [_plain(row) for row in view.rows],
         }
         for record, view in zip(records, found, strict=True)
     ]
     if options.json:
         print_json({"credentials": told})
-        return 0
+        return int(any(view["failed"] for view in told))
     rows = [_share(view, row) for view in told for row in view["quota"] or [{}]]
     print_table(["ID", "MODEL", "LEFT", "FULL AGAIN", "SOURCE", "AS OF"], rows)
-    return 0
+    return int(any(view["failed"] for view in told))
 
 
 def _plain(row: Any) -> dict[str, Any]:
@@ -107,7 +121,7 @@ def _share(view: dict[str, Any], row: dict[str, Any]) -> list[str]:
     left = f"{row['remaining']:.0%}" if row.get("remaining") is not None else ""
     if row.get("amount") is not None:
         left = f"{left} ({row['amount']} {row.get('unit') or ''})".replace(" )", ")").strip()
-    model = row.get("id") or "not told by this upstream"
+    model = row.get("id") or ("not known now" if view["failed"] else "not told by this upstream")
     return [view["id"], model, left, row.get("reset") or "", view["source"], view["fetched_at"]]
 
 

@@ -46,7 +46,7 @@ def _upgrade(options: argparse.Namespace) -> int:
 
     import sqlite3
 
-    from antigravity2api.store import database
+    from antigravity2api.store import database, keep
 
     try:
         before, now = database.upgrade(path)
@@ -55,8 +55,13 @@ def _upgrade(options: argparse.Namespace) -> int:
     except (sqlite3.Error, database.DatabaseError, OSError) as error:
         say(f"error: the database {path} cannot be upgraded: {error}.")
         if database.is_damage(error):
-            say("The file is damaged. Restore a backup; or `serve` moves it aside and begins a new one.")
+            say(
+                "The file is damaged. Restore a backup; or `serve` moves it aside and begins a new one with the stored "
+                "credentials of its snapshot."
+            )
         return 1
+    if not before and (snapshot := keep.snapshot_path(path)).is_file():
+        say(f"note: a new database begins with the credentials in {snapshot}.")
     if options.json:
         print_json({"path": str(path), "before": before, "version": now})
     elif before == now:

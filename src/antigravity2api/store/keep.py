@@ -6,6 +6,7 @@ Everything else in the database is a cache. Secrets are encrypted in the rows, s
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import shutil
 import sqlite3
@@ -23,6 +24,17 @@ from antigravity2api.store.files import replace_file
 Row = Mapping[str, Any]
 TABLES = {"credentials": "id", "counters": "name"}
 """What is kept: table → the column that names a row."""
+_SELECT = {"credentials": "SELECT * FROM credentials", "counters": "SELECT * FROM counters"}
+_BY_NUMBER = {
+    "credentials": "SELECT * FROM credentials WHERE rowid = ?",
+    "counters": "SELECT * FROM counters WHERE rowid = ?",
+}
+_INSERT = {
+    "credentials": """INSERT OR REPLACE INTO credentials VALUES (:id, :position, :upstream, :sort, :label, :project,
+:location, :enabled, :weight, :priority, :state, :message, :link, :changed, :secret)""",
+    "counters": "INSERT OR REPLACE INTO counters VALUES (:name, :value)",
+}
+"""Rows come back at the version that they stood in; a step that changes these tables brings its own statements."""
 SUFFIX = ".credentials.bak"
 MARK = "antigravity2api credentials snapshot"
 _LEAP = 1000
@@ -67,13 +79,13 @@ def collect(connection: sqlite3.Connection, version: int) -> Kept:
     """The durable rows as of now. Raises sqlite3.Error."""
     connection.execute("BEGIN")
     try:
-        return Kept(version, {table: tuple(_rows(connection, table)) for table in TABLES})
+        return Kept(version, {table: tuple(_rows(connection, _SELECT[table])) for table in TABLES})
     finally:
         connection.execute("COMMIT")
 
 
-def _rows(connection: sqlite3.Connection, table: str, rest: str = "", values: tuple[Any, ...] = ()) -> Iterator[Row]:
-    cursor = connection.execute(f"SELECT * FROM {table} {rest}", values)  # noqa: S608 - both are ours
+def _rows(connection: sqlite3.Connection, statement: str, *values: int) -> Iterator[Row]:
+    cursor = connection.execute(statement, values)
     names = [column[0] for column in cursor.description]
     for row in cursor:
         yield dict(zip(names, row, strict=True))
@@ -131,15 +143,9 @@ def _blob(value: dict[str, Any]) -> Any:
 def insert(connection: sqlite3.Connection, kept: Kept) -> int:
     """Put the rows into a new database of their version; how many credentials it got. Raises sqlite3.Error."""
     for table in TABLES:
-        known = [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]
         for row in kept.tables[table]:
-            names = [name for name in known if name in row]
-            marks = ", ".join("?" * len(names))
-            statement = f"INSERT OR REPLACE INTO {table} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - ours
-            try:
-                connection.execute(statement, [row[name] for name in names])
-            except sqlite3.IntegrityError:
-                continue  # half a row; the other ones are whole
+            with contextlib.suppress(sqlite3.IntegrityError, sqlite3.ProgrammingError):  # half a row; others are whole
+                connection.execute(_INSERT[table], row)
     connection.execute("UPDATE counters SET value = value + ? WHERE name = 'revision'", (_LEAP,))
     return int(connection.execute("SELECT count(*) FROM credentials").fetchone()[0])
 
@@ -201,10 +207,10 @@ def _salvaged(connection: sqlite3.Connection) -> Kept | None:
 def _reachable(connection: sqlite3.Connection, table: str) -> tuple[list[Row], bool]:
     """All rows that one can get at, around the damage; and whether there was none."""
     rows: list[Row] = []
-    if _take(rows, lambda: _rows(connection, table)):
+    if _take(rows, lambda: _rows(connection, _SELECT[table])):
         return rows, True
     for rowid in range(1, _MOST_ROWIDS):
-        _take(rows, lambda rowid=rowid: _rows(connection, table, "WHERE rowid = ?", (rowid,)))  # type: ignore[misc]
+        _take(rows, lambda rowid=rowid: _rows(connection, _BY_NUMBER[table], rowid))  # type: ignore[misc]
     return rows, False
 
 

@@ -28,15 +28,26 @@ _Row = Sequence[Any]
 CHANGEABLE = frozenset(
     {"enabled", "state", "message", "link", "project", "location", "label", "weight", "priority", "secret"}
 )
-_COLUMNS = "id, upstream, sort, label, project, location, enabled, weight, priority, state, message, link, changed"
-_ALL = f"SELECT {_COLUMNS}, secret FROM credentials ORDER BY position, id"  # noqa: S608 - a constant
-_ONE = f"SELECT {_COLUMNS}, secret FROM credentials WHERE id = ?"  # noqa: S608 - a constant
-_INSERT = f"""INSERT INTO credentials ({_COLUMNS}, secret, position)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(position), 0) + 1 FROM credentials))"""  # noqa: S608
+_COLUMNS = (
+    *("id", "upstream", "sort", "label", "project", "location", "enabled", "weight", "priority", "state", "message"),
+    *("link", "changed", "secret"),
+)
+"""In the order of the statements below."""
+_ALL = """SELECT id, upstream, sort, label, project, location, enabled, weight, priority, state, message, link, changed,
+secret FROM credentials ORDER BY position, id"""
+_ONE = """SELECT id, upstream, sort, label, project, location, enabled, weight, priority, state, message, link, changed,
+secret FROM credentials WHERE id = ?"""
+_INSERT = """INSERT INTO credentials (id, upstream, sort, label, project, location, enabled, weight, priority, state,
+message, link, changed, secret, position)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(position), 0) + 1 FROM credentials))"""
 _UPDATE = """UPDATE credentials SET label = ?, project = ?, location = ?, enabled = ?, weight = ?, priority = ?,
 state = ?, message = ?, link = ?, changed = ?, secret = ? WHERE id = ?"""
 _TOUCH = "UPDATE counters SET value = value + 1 WHERE name = 'revision'"
 _LONGEST_WORDS = 2000
+_PATIENCE = 0.005
+"""Seconds that ``revision`` waits for a lock."""
+_DOUBT = 10.0
+"""Seconds between two looks at a file that something is wrong with."""
 
 
 class VaultError(Exception):
@@ -46,8 +57,8 @@ class VaultError(Exception):
 class Vault:
     """Made in the process that uses it; any thread may call it. Methods raise VaultError and nothing else.
 
-    It may wait for locks and for the disk, so an event loop calls it from a thread; ``revision`` alone takes
-    microseconds. The database is made with the first change; until then there are no credentials and no file.
+    It may wait for locks and for the disk, so an event loop calls it from a thread; ``revision`` alone never waits.
+    The database is made with the first change; until then there are no credentials and no file.
     """
 
     def __init__(
@@ -60,6 +71,11 @@ class Vault:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
+        self._looking = threading.Lock()
+        self._looker: sqlite3.Connection | None = None
+        self._looked_at: tuple[int, int] | None = None
+        self._revision = 0
+        self._doubt_after = 0.0
         self._opened: dict[str, tuple[bytes, dict[str, Any]]] = {}
         self._news: list[str] = []
         self._snapshot_trouble = ""
@@ -90,8 +106,40 @@ class Vault:
         return self._read(cooldowns.stored, [])
 
     def revision(self) -> int:
-        """A number that grows with every change by any process; 0 without a database."""
-        return self._read(_revision, 0)
+        """A number that grows with every change by any process; 0 without a database.
+
+        Never waits and never raises, for an event loop: while the database is busy it is the number seen last, and -1
+        says now and then that something is wrong with the file, which ``records`` looks into.
+        """
+        with self._looking:
+            try:
+                return self._seen_revision()
+            except (sqlite3.Error, DatabaseError, OSError, ValueError) as error:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                    return self._revision
+                self._look_away()
+                now = time.monotonic()
+                if now < self._doubt_after:
+                    return self._revision
+                self._doubt_after = now + _DOUBT
+                return -1
+
+    def _seen_revision(self) -> int:
+        file = database.identity(self._path)
+        if file is None and not keep.snapshot_path(self._path).is_file():
+            self._look_away()
+            return 0
+        if self._looker is None or self._looked_at != file:
+            self._look_away()
+            self._looker, self._looked_at = database.connect(self._path, busy=_PATIENCE), file
+        self._revision = _revision(self._looker)
+        return self._revision
+
+    def _look_away(self) -> None:
+        looker, self._looker = self._looker, None
+        if looker is not None:
+            with contextlib.suppress(sqlite3.Error):
+                looker.close()
 
     def get(self, identity: str) -> Record | None:
         """One credential, or None when there is none of that id or it cannot be read."""
@@ -206,13 +254,15 @@ class Vault:
         found = []
         for row in kept.tables["credentials"]:
             with contextlib.suppress(SecretsError, KeyError):
-                found.append(_from_row([row[name] for name in _COLUMNS.split(", ")], self._opened_secret(row)))
+                found.append(_from_row([row[name] for name in _COLUMNS], self._opened_secret(row)))
         return found
 
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
             self._drop()
+        with self._looking:
+            self._look_away()
 
     # -- rows ------------------------------------------------------------------------------------------------------
 
@@ -369,9 +419,10 @@ class Vault:
                 before = keep.read_snapshot(keep.snapshot_path(self._path))
             except keep.SnapshotError:
                 before = None
-            if before is None or before.revision < self.revision():
+            now = self._read(_revision, 0)
+            if before is None or before.revision < now:
                 self._snapshot()
-            elif before.revision > self.revision():
+            elif before.revision > now:
                 self._news.append(
                     f"the database {self._path} is older than its snapshot: unless you restored a copy, fetch what it "
                     f"lacks with `credentials import {keep.snapshot_path(self._path)}`."

@@ -184,6 +184,29 @@ def test_the_revision_grows_with_changes_alone(vault, open_vault):
     assert seen.revision() == before + 2
 
 
+def test_the_revision_is_told_while_another_thread_waits_for_the_database(vault, path):
+    vault.add(gemini())
+    before = vault.revision()
+    with closing(database.connect(path, busy=1)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = threading.Thread(target=lambda: vault.change("gemini-1", label="x"))
+        waiting.start()
+        assert vault.revision() == before
+        other.execute("ROLLBACK")
+    waiting.join()
+    assert vault.revision() == before + 1
+
+
+def test_the_revision_asks_for_a_look_when_the_file_is_in_trouble(vault, path):
+    made = vault.add(gemini())
+    before = vault.revision()
+    vault.close()
+    spoil(path, SPOILS["foreign"])
+    assert [vault.revision() for _ in range(3)] == [-1, before, before]
+    assert vault.records() == [made]
+    assert vault.revision() > before
+
+
 def test_wrong_changes_are_refused(vault):
     made = vault.add(gemini())
     with pytest.raises(VaultError, match="cannot be changed"):
@@ -426,7 +449,7 @@ def test_a_kill_during_rotation_leaves_every_credential_readable(path):
     vault = Vault(path, Secrets(path.with_name("secret.key")))
     made = [vault.add(gemini(f"key-{number}")) for number in range(5)]
     vault.close()
-    for turn in range(15):
+    for turn in range(10):
         running = programs.start(ROTATES, path)
         try:
             assert running.stdout is not None
@@ -578,6 +601,35 @@ def test_when_nothing_can_be_saved_it_says_where_it_is_and_how_to_go_on(vault, p
         assert keep.snapshot_path(path).read_bytes() == snapshot
         vault.add(gemini())
         assert path.with_name("a.db.credentials.bak.unreadable").read_bytes() == snapshot
+
+
+@pytest.mark.parametrize("function", ["write_snapshot", "set_aside", "_upgrade", "_migrate"])
+@pytest.mark.parametrize("snapshot", [True, False], ids=["snapshot", "no snapshot"])
+def test_a_replacement_that_is_interrupted_loses_nothing(vault, path, monkeypatch, function, snapshot):
+    made = [vault.add(gemini(f"key-{number}")) for number in range(3)]
+    with closing(database.connect(path, busy=1)) as connection:
+        page = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'signatures'").fetchone()[0]
+    vault.close()
+    if not snapshot:
+        keep.snapshot_path(path).unlink()
+    spoil(path, lambda raw: raw[: (page - 1) * 4096] + b"\xa5" * 4096 + raw[page * 4096 :])
+    owner = keep if function == "write_snapshot" else database
+    real = getattr(owner, function)
+
+    def interrupted(*arguments):
+        if function == "set_aside":
+            real(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(owner, function, interrupted)
+    if not (function == "write_snapshot" and snapshot):
+        with pytest.raises(KeyboardInterrupt):
+            database.prepare(path, suspect=True)
+    monkeypatch.undo()
+    database.prepare(path, suspect=True)
+    fresh = Vault(path, Secrets(path.with_name("secret.key"), text=KEY))
+    assert fresh.records() == made
+    fresh.close()
 
 
 def test_a_lost_database_begins_with_its_snapshot(vault, path):
