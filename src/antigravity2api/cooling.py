@@ -70,6 +70,8 @@ class Why:
     """A 429 without a delay: the pause is our guess."""
     REFUSED = "refused"
     """The credential itself was not accepted; the pause is our guess."""
+    CLOSED = "closed"
+    """The account was closed by its upstream's terms: it is not asked again."""
 
 
 _REASONS = {
@@ -77,6 +79,7 @@ _REASONS = {
     Why.LIMITED: "rate limit",
     Why.BACK_OFF: "rate limit",
     Why.REFUSED: "refused",
+    Why.CLOSED: "closed by terms",
 }
 
 
@@ -101,9 +104,12 @@ def lesson(fault: Fault, wall: float) -> Lesson | None:
     delay = fault.retry_after or None
     if fault.kind is Kind.CREDENTIAL:
         named = None if delay is None else min(delay, LONGEST_REST)
+        state = _STATES.get(fault.reason or "")
+        if state is State.DISABLED_BY_TERMS:
+            return Lesson(True, Why.CLOSED, *_REFUSED, LONGEST_RESET, state)
         # No status: no token could be had, and the upstream was not asked.
         pauses = _REFUSED if fault.upstream_status is not None else _TOKENLESS
-        return Lesson(True, Why.REFUSED, *pauses, named, _STATES.get(fault.reason or ""))
+        return Lesson(True, Why.REFUSED, *pauses, named, state)
     if fault.kind is not Kind.RATE_LIMITED:
         return None
     if spent(fault):
@@ -191,7 +197,7 @@ def read(row: CoolDown, now: float, wall: float) -> Rest | None:
         if row.strikes <= 0 or wall - row.until >= PROBATION:
             return None
         left = 0.0
-    elif why != Why.SPENT:
+    elif why not in (Why.SPENT, Why.CLOSED):
         left = min(left, LONGEST_REST)
     strikes = max(1, min(row.strikes, _MOST_STRIKES))
     return Rest(now + left, strikes, why, reason, message, row.updated)

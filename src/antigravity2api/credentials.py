@@ -98,5 +98,6 @@ def memory_key(record: Record) -> str:
     if record.stored:
         return record.id
     secret = record.secret
-    mark = str(secret.get("key") or secret.get("client_email") or secret.get("file") or record.project or "")
+    names = ("key", "access_token", "refresh_token", "client_email", "file")
+    mark = next((str(secret[name]) for name in names if secret.get(name)), record.project or "")
     return f"{record.id}#{blake2b(mark.encode('utf-8', 'surrogatepass'), digest_size=4).hexdigest()}"

@@ -97,7 +97,7 @@ class _Seat:
         """Use this version of the record from now on."""
         self.record = record
         self.key = memory_key(record)
-        self.share = 1.0 / record.weight
+        self.share = 1.0 / max(1, record.weight)
         self.state = record.state if record.enabled else State.DISABLED
         self.message, self.link = record.message, record.link
         self.credential = self.pool.ready(record) if record.sort in _STATIC else None
@@ -302,9 +302,9 @@ class Pool:
         if best.running * best.share <= _ESCAPE:
             return best
         running = sum(seat.running for seat in seats)
-        weights = sum(seat.record.weight for seat in seats)
+        weights = sum(1.0 / seat.share for seat in seats)
         for seat in sorted(seats, key=lambda seat: distance(key, seat.mark, seat.share)):
-            others = (running - seat.running) / (weights - seat.record.weight)
+            others = (running - seat.running) / (weights - 1.0 / seat.share)
             if seat.running * seat.share <= _ESCAPE + 2 * others:
                 return seat
         return self._least(seats)
@@ -343,7 +343,7 @@ class Pool:
             return
         wall = self._wall()
         what = cooling.lesson(fault, wall)
-        if what is None:
+        if what is None or not (what.whole or model):
             return
         now = self._clock()
         scope = WHOLE if what.whole else self._group(model)
@@ -426,6 +426,10 @@ class Pool:
             if known is not None and row.updated <= known.noted:
                 continue
             rest = cooling.read(row, now, wall)
+            if rest is not None and rest.why == Why.CLOSED:
+                if seat.record.stored:
+                    continue  # its state is stored, and a new login changes that
+                seat.state, seat.message = State.DISABLED_BY_TERMS, rest.message
             if rest is not None:
                 seat.rests[row.scope] = rest
                 seat.epoch += 1

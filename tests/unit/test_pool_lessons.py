@@ -411,3 +411,19 @@ def test_a_rest_that_is_long_over_is_forgotten() -> None:
     pool.later(2 * 3600)
     pool.of("a", None)
     assert not pool.pool._all["a"].troubled
+
+
+@pytest.mark.parametrize("body", ["{}", "<html><title>Sorry...</title><h1>We're sorry</h1>... but {}</html>"])
+def test_a_blocked_address_is_no_credentials_fault_and_asks_no_other_one(body: str) -> None:
+    words = "your computer or network may be sending automated queries."
+    fault = classify(429, {}, body.format(words).encode())
+    assert (fault.kind, fault.retry, fault.reason) == (Kind.RATE_LIMITED, Retry.OTHER_UPSTREAM, "ADDRESS_BLOCKED")
+    assert "automated queries" in fault.message
+    _, cool = rest(fault)
+    assert (cool.why, cool.until - NOW) == ("backoff", 2)
+
+
+def test_a_limit_of_something_that_is_no_model_teaches_nothing() -> None:
+    pool = bench("a")
+    pool.pool.report("a", gemini(429, "q", wait("60s")))
+    assert pool.view("a").words == "ready"

@@ -97,6 +97,7 @@ _PAYLOAD = re.compile(
     r"(?:payload|request|body|content)[^.\n]{0,40}(?:size|bytes|too large)[^.\n]{0,60}", re.IGNORECASE
 )
 _FILE_OR_CACHE = re.compile(r"\bcached ?contents?\b|\bfiles?[ /]", re.IGNORECASE)
+_ADDRESS_BLOCKED = re.compile(r"automated (?:queries|requests)|unusual traffic", re.IGNORECASE)
 _LIMIT_ZERO = re.compile(r"limit:\s*0(?![\d.])")
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -234,8 +235,8 @@ def _decoded(body: bytes, error: UpstreamError) -> Any:
 
 
 def _page_words(page: str) -> str:
-    """The title of a web page, else the beginning of its text."""
-    title = _TITLE.search(page)
+    """The title of a web page, else the beginning of its text; the text where the title hides what matters."""
+    title = None if _ADDRESS_BLOCKED.search(page) else _TITLE.search(page)
     words = title[2] if title else _TAGS.sub(" ", _SCRIPTS.sub(" ", page))
     return " ".join(html.unescape(words).split())[:300]
 
@@ -442,6 +443,9 @@ def _fault(kind: Kind, error: UpstreamError, retry: Retry) -> Fault:
 
 def _quota(error: UpstreamError) -> Fault:
     fault = _fault(Kind.RATE_LIMITED, error, Retry.OTHER_CREDENTIAL)
+    if not error.word and _ADDRESS_BLOCKED.search(error.message):  # our address is meant, whoever asks from it
+        fault.retry, fault.reason = Retry.OTHER_UPSTREAM, "ADDRESS_BLOCKED"
+        return fault
     if error.reset is not None:
         fault.retry_after = max(error.reset, error.delay or 0.0)
     if error.reason is None or error.reason == "RATE_LIMIT_EXCEEDED":

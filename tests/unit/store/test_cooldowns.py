@@ -228,6 +228,29 @@ def test_another_key_in_the_same_place_is_another_credential(store: Make) -> Non
     assert "old" not in memory_key(record("x", secret={"key": "old"}))
 
 
+BANNED = Fault(Kind.CREDENTIAL, "Disabled for violation of terms.", reason="TOS_VIOLATION", upstream_status=403)
+
+
+def test_a_closed_account_of_the_configuration_stays_closed(store: Make) -> None:
+    before, beside = worker(store), worker(store)
+    before.of("a", BANNED)
+    beside.pool.merge(store().rows())
+    after = restarted(store, seconds=20 * DAY)
+    for pool in (beside, after):
+        view = pool.view("a")
+        assert (view.words, view.message) == ("disabled by terms", BANNED.message)
+        assert pool.pool.pick(MODEL, ["b"]) is None
+    assert restarted(store, record("a", secret={"key": "another"}), "b").view("a").words == "ready"
+
+
+def test_a_closed_account_of_the_store_is_as_its_state_says(store: Make) -> None:
+    worker(store, record("a", stored=True), "b").of("a", BANNED)
+    again = restarted(store, record("a", stored=True, secret={"key": "new login"}), "b")
+    assert again.view("a").words == "ready"
+    closed = restarted(store, record("a", stored=True, state=State.DISABLED_BY_TERMS), "b")
+    assert closed.view("a").words == "disabled by terms"
+
+
 def test_an_account_of_the_store_keeps_its_cool_downs_with_a_new_login(store: Make) -> None:
     before = worker(store, record("antigravity-1", stored=True, secret={"key": "1"}), "b")
     before.of("antigravity-1", SPENT)
