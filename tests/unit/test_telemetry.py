@@ -20,7 +20,7 @@ def test_lines_are_written_by_close_at_the_latest(tmp_path: Path) -> None:
     with file.open("wb") as out:
         log = Log(fd=out.fileno())
         log.start()
-        log.request({"event": "request", "status": 200})
+        log.request(b'{"event":"request","status":200}\n')
         log.event("warning", "something\x1b[31m odd\n", detail="a\u2028b")
         log.close()
     first, second = lines_of(file)
@@ -43,7 +43,7 @@ def test_the_level_is_a_floor(tmp_path: Path) -> None:
     with file.open("wb") as out:
         log = Log(fd=out.fileno(), level="warning")
         log.event("info", "quiet")
-        log.request({"event": "request"})
+        log.request(b'{"event":"request"}\n')
         log.event("error", "loud")
         log.close()
     assert [line["event"] for line in lines_of(file)] == ["loud"]
@@ -54,7 +54,7 @@ def test_a_log_that_cannot_be_written_costs_nothing() -> None:
     os.close(reading)
     log = Log(fd=writing)
     log.start()
-    log.request({"event": "request"})
+    log.request(b'{"event":"request"}\n')
     log.close()
     assert log.lost == 1
     os.close(writing)
@@ -77,7 +77,7 @@ def test_a_pipe_that_nobody_reads_does_not_keep_the_process(monkeypatch: pytest.
     thread = log._thread
     assert thread is not None
     for _ in range(2000):
-        log.request({"event": "request", "padding": "x" * 200})
+        log.request(b'{"event":"request","padding":"%b"}\n' % (b"x" * 200))
     log.close()
     assert thread.is_alive()
     os.close(reading)

@@ -16,13 +16,14 @@ from antigravity2api.dialects.chat.listing import list_models, one_model
 from antigravity2api.errors import Fault, Kind
 from antigravity2api.gateway import Gateway, Trace
 from antigravity2api.gemini.models import ModelEntry
-from antigravity2api.gemini.usage import Usage, usage_of
+from antigravity2api.gemini.usage import usage_of
 from antigravity2api.job import Job
 from antigravity2api.metrics import Metrics
 from antigravity2api.server.auth import Keys
 from antigravity2api.server.base import Admission, Handler, Head, Headers, Refusal, Responder
+from antigravity2api.server.request_log import generation, quoted, request_line
 from antigravity2api.store.images import DiskImages
-from antigravity2api.telemetry import Log, clean, stamp
+from antigravity2api.telemetry import Log, clean
 
 _JSON: Headers = [(b"content-type", b"application/json")]
 _ENGINE = re.compile(r"(?:/v1)?/engines/(?P<engine>.+)/chat/completions")
@@ -41,6 +42,21 @@ class Endpoint:
     handle: Handler
     open: bool = False
     body: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What was worked out for a head that may go on; kept with the head, and good for its repetitions."""
+
+    keys: Keys
+    """Who accepted it; other keys have to be asked again."""
+    endpoint: Endpoint
+    admission: Admission
+    asked: str
+    who: str
+    """Members of the log line."""
+    base_url: str | None
+    engine: str | None
 
 
 class App:
@@ -67,7 +83,7 @@ class App:
         self.metrics = metrics or Metrics(lambda model: gateway.box.models.entry(model) is not None)
         self.draining = False
         self._created = int(time.time())
-        self._traces: dict[str, tuple[str, Trace | None]] = {}
+        self._traces: dict[str, Trace] = {}
         chat = Endpoint(("POST",), self._chat, body=True)
         models = Endpoint(("GET", "HEAD"), self._models)
         self._routes = {
@@ -87,6 +103,18 @@ class App:
     # -- the server's side of the seam -----------------------------------------------------------------------------
 
     def admit(self, head: Head) -> Admission | Refusal:
+        known: _Known | None = head.memo.get("known")
+        if known is None or known.keys is not self.keys:
+            admitted = self._admitted(head)
+            if isinstance(admitted, Refusal):
+                return admitted
+            known = head.memo["known"] = admitted
+        if known.endpoint.body:
+            self._traces[head.request_id] = Trace()
+            self.metrics.request_started()
+        return known.admission
+
+    def _admitted(self, head: Head) -> _Known | Refusal:
         endpoint = self._find(head.path)
         key = None
         if endpoint is None or not endpoint.open:
@@ -116,11 +144,16 @@ class App:
             return refusal
         if endpoint.body and (fault := _bad_media(head)) is not None:
             return self._refusal(fault, head)
-        trace = Trace() if endpoint.body else None
-        if trace is not None:
-            self.metrics.request_started()
-        self._traces[head.request_id] = (key or "", trace)
-        return Admission(endpoint.handle, self.max_body if endpoint.body else 0)
+        engine = None if head.path == "/v1/chat/completions" else _ENGINE.fullmatch(head.path)
+        return _Known(
+            self.keys,
+            endpoint,
+            Admission(endpoint.handle, self.max_body if endpoint.body else 0),
+            self._asked(head),
+            _who(head, key),
+            _base_url(head),
+            engine["engine"] if engine else None,
+        )
 
     def refuse(self, status: int, head: Head | None, message: str) -> Refusal:
         kinds = {
@@ -134,40 +167,24 @@ class App:
         return Refusal(status, headers, body)
 
     def finished(self, head: Head, status: int, sent_bytes: int, seconds: float, outcome: str) -> None:
-        key, trace = self._traces.pop(head.request_id, ("", None))
+        trace = self._traces.pop(head.request_id, None)
         usage = usage_of(trace.usage) if trace is not None and trace.usage else None
         self.metrics.request_ended(trace, status, seconds, outcome, usage)
-        line: dict[str, object] = {
-            "ts": stamp(),
-            "level": "info",
-            "event": "request",
-            "id": head.request_id,
-            "method": head.method if head.method.isalpha() else "?",
-            "path": head.path if head.path in self._routes else _without_secrets(head.path),
-            "status": status,
-            "outcome": outcome if status < 400 or outcome != "ok" else "failed" if status >= 500 else "refused",
-            "ms": _milliseconds(seconds),
-            "bytes": sent_bytes,
-            "peer": head.peer,
-        }
-        if key:
-            line["key"] = key
-        client_id = head.headers.get("x-client-request-id") or head.headers.get("x-request-id")
-        if client_id and _CLIENT_ID.fullmatch(client_id):
-            line["client_id"] = client_id
+        known: _Known | None = head.memo.get("known")
+        asked, who = (known.asked, known.who) if known is not None else (self._asked(head), _who(head, None))
+        line = request_line(head.request_id, asked, status, seconds, sent_bytes, outcome, head.peer, who)
         if trace is not None and trace.model:
-            _describe(line, trace, usage)
-        self.log.request(line)
+            line += generation(trace, usage)
+        self.log.request((line + "}\n").encode())
         if trace is not None and trace.fault is not None and trace.fault.__cause__ is not None:
             self.log.event("error", trace.fault.message, error=_where(trace.fault.__cause__))
 
     # -- handlers --------------------------------------------------------------------------------------------------
 
     def _chat(self, head: Head, body: bytes | bytearray, responder: Responder) -> Job:
-        engine = None if head.path == "/v1/chat/completions" else _ENGINE.fullmatch(head.path)
-        origin = Origin(_base_url(head), engine["engine"] if engine else None, self.gateway.first_upstream)
-        entry = self._traces.get(head.request_id)
-        trace = (entry[1] if entry else None) or Trace()
+        known: _Known = head.memo["known"]
+        origin = Origin(known.base_url or f"http://{head.local}", known.engine, self.gateway.first_upstream)
+        trace = self._traces.get(head.request_id) or Trace()
         job = Job(self.gateway, self.chat, origin, responder, trace)
         job.begin(body)
         return job
@@ -233,6 +250,12 @@ class App:
             return Endpoint(("GET", "HEAD"), self._image, open=True)
         return None
 
+    def _asked(self, head: Head) -> str:
+        """What was asked for, as members of a log line."""
+        method = head.method if head.method.isalpha() else "?"
+        path = head.path if head.path in self._routes else _without_secrets(head.path)
+        return f'"method":"{method}","path":{quoted(path)}'
+
     def _usable(self, entry: ModelEntry) -> bool:
         """Whether chat can use a model now; without any upstream the Gemini API's are shown."""
         if entry.kind not in ("chat", "image"):
@@ -272,40 +295,19 @@ def _bad_media(head: Head) -> Fault | None:
     return None
 
 
-def _base_url(head: Head) -> str:
+def _base_url(head: Head) -> str | None:
     """The address the client used, for image links; a Host header that is no plain host is not repeated."""
     host = head.headers.get("host", "")
-    return f"http://{host if _HOST.fullmatch(host) else head.local}"
+    return f"http://{host}" if _HOST.fullmatch(host) else None
+
+
+def _who(head: Head, key: str | None) -> str:
+    """Who asked, as members of a log line."""
+    who = f',"key":"{key}"' if key else ""
+    client_id = head.headers.get("x-client-request-id") or head.headers.get("x-request-id")
+    return f'{who},"client_id":"{client_id}"' if client_id and _CLIENT_ID.fullmatch(client_id) else who
 
 
 def _without_secrets(path: str) -> str:
     """A path for the log. An image's name is its key, and people type keys into places where none belongs."""
     return clean(_TOKEN.sub("…", path))
-
-
-def _milliseconds(seconds: float) -> float:
-    return int(seconds * 100_000 + 0.5) / 100
-
-
-def _describe(line: dict[str, object], trace: Trace, usage: Usage | None) -> None:
-    line["model"] = clean(trace.model)
-    line["stream"] = trace.stream
-    line["upstream"] = trace.upstream
-    line["credential"] = trace.credential
-    line["attempts"] = trace.attempts
-    if trace.first_event is not None:
-        line["first_ms"] = _milliseconds(trace.first_event)
-    if usage is not None:
-        line["prompt_tokens"] = usage.prompt
-        line["completion_tokens"] = usage.completion
-        line["reasoning_tokens"] = usage.reasoning
-    if trace.fault is not None:
-        line["fault"] = trace.fault.kind.value
-        if trace.fault.code:
-            line["code"] = clean(trace.fault.code)
-        if trace.fault.param:
-            line["param"] = clean(trace.fault.param)
-        if trace.fault.upstream_status:
-            line["upstream_status"] = trace.fault.upstream_status
-    if trace.applied:
-        line["applied"] = clean(", ".join(trace.applied))

@@ -10,7 +10,7 @@ Headers = list[tuple[bytes, bytes]]
 
 class Head(NamedTuple):
     """A request's head, already checked. ``path`` is percent-decoded once; header names are lower case, values
-    latin-1."""
+    latin-1. Content-Length may be missing among them: framing is the server's."""
 
     method: str
     target: str
@@ -23,6 +23,9 @@ class Head(NamedTuple):
     local: str
     """``host:port`` the connection arrived at, for links when there is no Host header."""
     request_id: str
+    memo: dict[str, Any]
+    """What the application worked out for a head of exactly these fields. The same object may come again with other
+    requests, of other connections too; so nothing of one request belongs here."""
 
 
 class Responder(Protocol):

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, cast
 from antigravity2api import ids
 from antigravity2api.server.base import Admission, Handler, Head, Refusal, Running
 from antigravity2api.server.body import BodyError, ChunkedBody, FixedBody
-from antigravity2api.server.head import CHUNKED, HeadError, Request, check_partial, parse_head
+from antigravity2api.server.head import CHUNKED, HeadError, Request, check_partial
 from antigravity2api.server.responder import Answer
 from antigravity2api.server.service import Service
 
@@ -311,7 +311,7 @@ class Connection(asyncio.Protocol):
         service = self.service
         if not self._peer:
             self._learn_names()
-        request = parse_head(raw, self._peer, self._local, ids.request_id())
+        request = service.repeats.read(raw, self._peer, self._local, ids.request_id())
         if self._fresh:
             self._fresh = False
             service.unspoken.pop(self, None)
@@ -472,7 +472,7 @@ class Connection(asyncio.Protocol):
     def _refuse_head(self, status: int, message: str) -> None:
         self._partial = None
         self._learn_names()
-        head = Head("-", "-", "-", "", "1.1", {}, self._peer, self._local, ids.request_id())
+        head = Head("-", "-", "-", "", "1.1", {}, self._peer, self._local, ids.request_id(), {})
         answer = Answer(self, self._transport.write, head, keep=False)
         self._turn_down(answer, self.service.refusal(status, None, message), None)
 

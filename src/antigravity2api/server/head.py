@@ -94,7 +94,8 @@ def parse_head(data: bytes, peer: str, local: str, request_id: str) -> Request:
         keep = _keeps_alive(headers["connection"], old=old)
     expects = "expect" in headers and not old and _expects(headers["expect"])
     version = "1.0" if old else "1.1"
-    return Request(Head(method, target, path, query, version, headers, peer, local, request_id), length, keep, expects)
+    head = Head(method, target, path, query, version, headers, peer, local, request_id, {})
+    return Request(head, length, keep, expects)
 
 
 @lru_cache(_KEPT_LINES)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from antigravity2api.server.answer import AnswerHeads
 from antigravity2api.server.base import Application, Head, Refusal, Running
+from antigravity2api.server.repeats import Repeats
 
 Report = Callable[[str, BaseException | None], None]
 """Where the server tells the log what went wrong inside; never called for what a client did."""
@@ -65,6 +66,7 @@ class Service:
         "idle",
         "limits",
         "loop",
+        "repeats",
         "report",
         "running",
         "unspoken",
@@ -76,6 +78,7 @@ class Service:
         self.report = report
         self.capacity = capacity
         self.heads = AnswerHeads()
+        self.repeats = Repeats()
         self.draining = False
         self.connections: set[Member] = set()
         self.unspoken: dict[Member, None] = {}

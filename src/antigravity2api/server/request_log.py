@@ -1,0 +1,72 @@
+"""The log line of a finished request, as JSON bytes.
+
+Written piece by piece: most pieces are numbers and words of ours, or stand ready from an earlier request. A dictionary
+of them and its encoding cost three times as much, which was a tenth of a plain answer.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import orjson
+
+from antigravity2api.errors import Fault
+from antigravity2api.gateway import Trace
+from antigravity2api.gemini.usage import Usage
+from antigravity2api.telemetry import clean, stamp
+
+_FLAGS = {False: "false", True: "true"}
+
+
+@lru_cache(1024)
+def quoted(text: str) -> str:
+    """A value as it stands in a line: cleaned, and JSON. Models, paths and credentials repeat."""
+    return orjson.dumps(clean(text)).decode()
+
+
+def milliseconds(seconds: float) -> float:
+    """With two places."""
+    return int(seconds * 100_000 + 0.5) / 100
+
+
+def request_line(
+    request_id: str, asked: str, status: int, seconds: float, sent_bytes: int, outcome: str, peer: str, who: str
+) -> str:
+    """How a line begins. ``asked`` and ``who`` are members that stand ready: what was asked for, and by which key."""
+    if outcome == "ok" and status >= 400:
+        outcome = "failed" if status >= 500 else "refused"
+    return (
+        f'{{"ts":"{stamp()}","level":"info","event":"request","id":"{request_id}",{asked},"status":{status},'
+        f'"outcome":"{outcome}","ms":{milliseconds(seconds)},"bytes":{sent_bytes},"peer":{quoted(peer)}{who}'
+    )
+
+
+def generation(trace: Trace, usage: Usage | None) -> str:
+    """What a line says more of a request to a model."""
+    told = (
+        f',"model":{quoted(trace.model)},"stream":{_FLAGS[trace.stream]},"upstream":{quoted(trace.upstream)}'
+        f',"credential":{quoted(trace.credential)},"attempts":{trace.attempts}'
+    )
+    if trace.first_event is not None:
+        told += f',"first_ms":{milliseconds(trace.first_event)}'
+    if usage is not None:
+        told += (
+            f',"prompt_tokens":{usage.prompt},"completion_tokens":{usage.completion}'
+            f',"reasoning_tokens":{usage.reasoning}'
+        )
+    if trace.fault is not None:
+        told += _failure(trace.fault)
+    if trace.applied:
+        told += f',"applied":{orjson.dumps(clean(", ".join(trace.applied))).decode()}'
+    return told
+
+
+def _failure(fault: Fault) -> str:
+    told = f',"fault":"{fault.kind.value}"'
+    if fault.code:
+        told += f',"code":{quoted(fault.code)}'
+    if fault.param:
+        told += f',"param":{orjson.dumps(clean(fault.param)).decode()}'
+    if fault.upstream_status:
+        told += f',"upstream_status":{fault.upstream_status:d}'
+    return told
