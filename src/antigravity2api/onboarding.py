@@ -255,8 +255,9 @@ class Projects:
                 project = await self._calls.project(credential.secret, current.project, trusted=trusted)
         except Busy:
             raise _fault(record, "Another process has been looking for its project for too long.", None) from None
-        mended = {"state": State.READY, "message": "", "link": ""} if current.state is State.NO_PROJECT else {}
-        await self._write(current, project=project, secret={"project_unverified": None}, **mended)
+        mended = current.state in (State.NO_PROJECT, State.NEEDS_VERIFICATION)
+        fields = {"state": State.READY, "message": "", "link": ""} if mended else {}
+        await self._write(current, project=project, secret={"project_unverified": None}, **fields)
         self._tell("info", record)
         return project
 

@@ -48,7 +48,9 @@ def run(arguments: list[str]) -> int:
     options.add_argument(
         "--no-browser", action="store_true", help="print the address, and read what the browser shows in the end"
     )
-    options.add_argument("--port", metavar="N", type=written(integer(1, 65535)), help="loopback port for the answer")
+    options.add_argument(
+        "--port", dest="answer_port", metavar="N", type=written(integer(1, 65535)), help="loopback port for the answer"
+    )
     options.add_argument("--label", metavar="NAME", help="a name for people instead of the account's e-mail address")
     add_json(options)
     parsed = options.parse_args(arguments)
@@ -69,7 +71,7 @@ def run(arguments: list[str]) -> int:
 
         try:
             # Read before there is a loop: a blocked terminal and its Ctrl-C do not go together with one.
-            pasted = _by_paste(settings, parsed.port) if parsed.no_browser else None
+            pasted = _by_paste(settings, parsed.answer_port) if parsed.no_browser else None
             return asyncio.run(_login(store, parsed, pasted))
         except LoginRefused as refused:
             say(f"error: {refused}")
@@ -91,7 +93,7 @@ async def _login(store: Store, options: argparse.Namespace, pasted: tuple[Login,
         say(f"error: {error}")
         return 2
     try:
-        login, code = pasted or await _by_browser(settings, options.port)
+        login, code = pasted or await _by_browser(settings, options.answer_port)
         return await _with_google(store, options, transport, login, code)
     except Fault as fault:
         say(f"error: Google could not be asked: {fault.message}")
