@@ -39,6 +39,7 @@ MOST_MODELS = 200
 MOST_SERIES = 400
 """Of dialect, model, upstream and stream together; beyond it every model is ``other``."""
 _MOST_COUNTS = 1000
+_MOST_REPAIRS = 40
 _MOST_CREDENTIALS = 500
 _MOST_COOLDOWNS = 1000
 TOKENS = ("prompt", "cached", "completion", "reasoning")
@@ -50,6 +51,7 @@ _GROUP = re.compile(r"(?=.*\*)[a-z0-9*. -]{1,60}").fullmatch
 """Models that share a quota on an upstream, as it names them (``gemini-*``); no model's name has a ``*``."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}").fullmatch
 _NOT_A_WORD = re.compile(r"[^a-z0-9]+")
+_MARK = re.compile(r"[:.,]")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 _SERIES = ("dialect", "model", "upstream", "stream")
@@ -232,6 +234,7 @@ class Metrics:
         self._pause = pause
         self._totals = Totals()
         self._models: set[str] = set()
+        self._repairs: set[str] = set()
         self._answers: dict[int, int] = {}
         self._running = 0
         self._started = board.started if board is not None else wall()
@@ -294,9 +297,14 @@ class Metrics:
         self._count(("attempts_total", upstream, result))
 
     def repaired(self, upstream: str, note: str) -> None:
-        """A refused request was changed and goes out again; ``note`` is the repair's own (``schema:openapi``)."""
-        what = _HUMP.sub("_", note.partition(":")[0]).lower()
-        self._count(("repairs_total", upstream, _NOT_A_WORD.sub("_", what).strip("_")[:40] or OTHER))
+        """A refused request was changed and goes out again; ``note`` is the repair's own (``schema:openapi``,
+        ``tool.NAME:loosened``): the word before a mark tells what was changed, behind it may be a client's."""
+        what = _HUMP.sub("_", _MARK.split(note, 1)[0]).lower()
+        word = _NOT_A_WORD.sub("_", what).strip("_")[:40] or OTHER
+        if word not in self._repairs and len(self._repairs) >= _MOST_REPAIRS:
+            word = OTHER
+        self._repairs.add(word)
+        self._count(("repairs_total", upstream, word))
 
     def refresh(self, result: str) -> None:
         """An access token was asked for: ``ok`` or why not (a word of ours)."""

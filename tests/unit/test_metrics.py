@@ -294,6 +294,18 @@ def test_attempts_repairs_and_refreshes() -> None:
     assert value(samples, "token_refreshes_total", result="invalid_grant") == 1
 
 
+def test_a_repair_is_named_without_what_it_was_about() -> None:
+    metrics = fresh()
+    metrics.repaired("gemini", "tool.my_secret_tool:described, tool.another_one:left out")
+    for number in range(500):
+        metrics.repaired("gemini", f"made up {number}")
+    page = metrics.render()[1]
+    samples = read(page)
+    assert value(samples, "repairs_total", repair="tool") == 1
+    assert b"secret" not in page and b"another" not in page
+    assert len([name for name, _ in samples if name == f"{PREFIX}repairs_total"]) <= 41
+
+
 def test_counts_are_bounded_whoever_names_them() -> None:
     metrics = fresh()
     for number in range(5000):
