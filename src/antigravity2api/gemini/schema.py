@@ -45,6 +45,8 @@ class Compiled:
     """None: leave the field out."""
     notes: tuple[str, ...] = ()
     """Keywords that could not be said."""
+    loosened: tuple[str, ...] = ()
+    """Keywords by which the client's schema is stricter than this one: those, and the ones that are said in words."""
     wrapped: bool = False
     """The top level was no object and stands under ``value`` now."""
     placeholder: str | None = None
@@ -147,6 +149,7 @@ def _made(writer: Writer, node: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "schema": node,
         "notes": tuple(writer.notes),
+        "loosened": tuple({**writer.notes, **writer.loosened}),
         "placeholder": PLACEHOLDER if writer.filled else None,
         "converted": writer.converted,
     }

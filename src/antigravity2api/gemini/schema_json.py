@@ -6,6 +6,7 @@ from typing import Any
 
 from antigravity2api.gemini.schema_budget import Budget
 from antigravity2api.gemini.schema_nodes import (
+    EXCLUSIVE,
     bounds,
     count,
     distinct,
@@ -131,6 +132,8 @@ class JsonSchemaWriter(Writer):
 
     def _limits(self, out: dict[str, Any], node: dict[str, Any], found: list[str]) -> None:
         low, high = bounds(node, integer="integer" in found)
+        if found != ["integer"] and any(node.get(key) not in (None, False) for key in EXCLUSIVE):
+            self.loosen("exclusiveMinimum")
         sizes = (("minItems", count(node.get("minItems"))), ("maxItems", count(node.get("maxItems"))))
         for key, value in (("minimum", low), ("maximum", high), *sizes):
             if value is not None:
@@ -192,12 +195,16 @@ class JsonSchemaWriter(Writer):
                     self.note("required")
                 self._tight = outer
             out["properties"] = written
+            if any(name not in written for name in required):
+                self.loosen("required")
             required = [name for name in required if name in written]
             if required:
                 out["required"] = required
             self._ordering(out, node, written)
         elif "properties" in node:
             self.note("properties")
+        elif names(node.get("required")):
+            self.loosen("required")
         if "required" in node and not isinstance(node["required"], list):
             self.note("required")
         further = node.get("additionalProperties")
@@ -226,6 +233,8 @@ class JsonSchemaWriter(Writer):
             self.note("prefixItems")
         if isinstance(items, dict):
             out["items"] = self.node(items, spot.below())
+        elif items is False and "maxItems" not in out:
+            self.loosen("items")
         elif isinstance(items, str):
             out["items"] = self._shorthand(items)
 

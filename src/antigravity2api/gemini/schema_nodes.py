@@ -38,6 +38,7 @@ _SIGNS = (
 )
 _LISTS = frozenset({"required", "prefixItems", "enum", "propertyOrdering"})
 _MAPS = frozenset({"properties", "patternProperties"})
+EXCLUSIVE = ("exclusiveMinimum", "exclusiveMaximum")
 _INT64 = 2**63 - 1
 _LOOKED_AT = 64
 """Values that a comparison of two nodes looks at."""
@@ -230,6 +231,27 @@ def merge(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
             else:
                 out[key] = list(value) if key == "required" and isinstance(value, list) else value
     return out
+
+
+def merges_whole(parts: list[dict[str, Any]]) -> bool:
+    """Whether one node can say all that the parts demand, as ``merge`` puts them together."""
+    seen: dict[str, Any] = {}
+    named = closed = False
+    for part in parts:
+        for key, value in part.items():
+            if key in seen and key not in _HELD_TOGETHER and not same(seen[key], value):
+                return False
+            seen[key] = value
+        named = named or isinstance(part.get("properties"), dict) or "patternProperties" in part
+        closed = closed or part.get("additionalProperties", True) not in (True, {})
+    return not (named and closed and len(parts) > 1)
+
+
+_HELD_TOGETHER = frozenset({
+    "title", "description", "default", "examples", "example", "$comment", "$schema", "required", "properties",
+    "minimum", "minLength", "minItems", "minProperties", "maximum", "maxLength", "maxItems", "maxProperties",
+})  # fmt: skip
+"""Keywords that say nothing about values, or of which ``merge`` keeps what all parts demand."""
 
 
 def _both(one: Any, other: Any, ours: dict[int, list[Any]]) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from antigravity2api.gemini.schema_budget import Budget
 from antigravity2api.gemini.schema_nodes import (
+    EXCLUSIVE,
     bounds,
     count,
     distinct,
@@ -180,6 +181,7 @@ class OpenApiWriter(Writer):
         elif kind == "null":
             kind, out["nullable"] = "string", True
             hints.append("null")
+            self.loosen("type")
         if "enum" not in out:
             if kind == "object":
                 self._object(out, node, spot, hints)
@@ -233,7 +235,9 @@ class OpenApiWriter(Writer):
             required = [name for name in names(node.get("required")) if name in written]
             if required:
                 out["required"] = required
-        elif not spot.top:
+        if len(names(node.get("required"))) > len(out.get("required", ())):
+            self.loosen("required")
+        if not written and not spot.top:
             out.update(self.empty_object())
         if "required" in node and not isinstance(node["required"], list):
             self.note("required")
@@ -245,6 +249,8 @@ class OpenApiWriter(Writer):
 
     def _further(self, node: dict[str, Any], spot: Spot, hints: list[str]) -> None:
         """Properties that have no name in the schema: a map is described, a tail of named properties is let go."""
+        if node.get("additionalProperties", True) not in (True, {}) or node.get("patternProperties"):
+            self.loosen("additionalProperties")
         further = [node["additionalProperties"]] if isinstance(node.get("additionalProperties"), dict) else []
         patterns = node.get("patternProperties")
         if isinstance(patterns, dict):
@@ -266,6 +272,7 @@ class OpenApiWriter(Writer):
         low, high = count(node.get("minItems")), count(node.get("maxItems"))
         if isinstance(first, list) and first:
             rest = [items] if isinstance(items, dict) and items else []
+            self.loosen("prefixItems")
             out["items"] = self.node({"anyOf": [*first, *rest]}, spot.below())
             low = len(first) if low is None else low
             high = len(first) if high is None and not rest else high
@@ -273,10 +280,13 @@ class OpenApiWriter(Writer):
             out["items"] = self.node(items, spot.below())
         else:
             out["items"] = {"type": "STRING"}
+            if items is False:
+                self.loosen("items")
         self._limit(out, hints, node, "minItems", low)
         self._limit(out, hints, node, "maxItems", high)
         if node.get("uniqueItems") is True:
             hints.append("items are unique")
+            self.loosen("uniqueItems")
 
     def _scalar(self, out: dict[str, Any], node: dict[str, Any], kind: str, hints: list[str]) -> None:
         if kind == "string":
@@ -286,11 +296,14 @@ class OpenApiWriter(Writer):
             self._limit(out, hints, node, "pattern", pattern if isinstance(pattern, str) and pattern else None)
         elif kind != "boolean":
             low, high = bounds(node, integer=kind == "integer")
+            if kind != "integer" and any(node.get(key) not in (None, False) for key in EXCLUSIVE):
+                self.loosen("exclusiveMinimum")
             self._limit(out, hints, node, "minimum", low)
             self._limit(out, hints, node, "maximum", high)
             step = node.get("multipleOf")
             if isinstance(step, int | float) and not isinstance(step, bool):
                 hints.append(f"multiple of {json_text(step)}")
+                self.loosen("multipleOf")
         form = node.get("format")
         if isinstance(form, str) and form:
             if not self._bare and form in _FORMATS.get(kind, ()):
@@ -306,6 +319,7 @@ class OpenApiWriter(Writer):
             if key in node:
                 self.note(key)
         elif self._bare:
+            self.loosen(key)
             hints.append(f"{key}: {json_text(value) if not isinstance(value, str) else value}")
         else:
             out[key] = value

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from antigravity2api.gemini.schema_budget import SCHEMA_COPIES, SCHEMA_REUSED, Budget, merging, weight
-from antigravity2api.gemini.schema_nodes import KINDS, distinct_objects, implied, kinds, merge, names
+from antigravity2api.gemini.schema_nodes import KINDS, distinct_objects, implied, kinds, merge, merges_whole, names
 from antigravity2api.gemini.schema_refs import REFERENCES, Document
 
 MAX_DEPTH = 64
@@ -113,6 +113,8 @@ class Writer:
         _check_depth(root)
         self.document = Document(root)
         self.notes: dict[str, None] = {}
+        self.loosened: dict[str, None] = {}
+        """Keywords that are said in words at best: what comes out takes more than what came in."""
         self.definitions: dict[str, Any] = {}
         self.converted = False
         self.filled = False
@@ -147,11 +149,17 @@ class Writer:
             return parts[0]
         if self._exhausted or not self._copy(merging(parts)):
             return parts[keep]
+        if not merges_whole(parts):
+            self.loosen("allOf")
         return merge(parts)
 
     def note(self, keyword: str) -> None:
         """Remember a keyword that could not be said; a client's own words never get into a note."""
         self.notes[keyword if keyword in _VOCABULARY else "other keywords"] = None
+
+    def loosen(self, keyword: str) -> None:
+        """Remember a keyword that is now said in words, or by less than it means."""
+        self.loosened[keyword] = None
 
     def empty_object(self) -> dict[str, Any]:
         """What an object without properties needs to be accepted, if anything."""
@@ -333,6 +341,7 @@ class Writer:
 
     def _stub(self, ref: str, target: dict[str, Any]) -> dict[str, Any]:
         """What stands where a recursion is cut."""
+        self.loosen("$ref")
         if ref not in self._stubs:
             name = ref.rpartition("/")[2].rpartition("#")[2].replace("~1", "/").replace("~0", "~")
             if not name:
