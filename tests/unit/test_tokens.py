@@ -655,6 +655,17 @@ async def test_googles_clock_is_taken_where_it_finds_ours_wrong(desk: Desk, key_
     assert _claims(desk.asked[1])["iat"] == int(true_time)
 
 
+async def test_a_clock_that_cannot_be_mended_is_no_dead_key(desk: Desk, key_file: dict[str, str]) -> None:
+    words = "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe."
+    desk.google.scripts["token"] = refused("invalid_grant", words)
+    record = desk.vault.add(dataclasses.replace(_account(key_file), id=""))
+    fault = await desk.fault(record)
+    assert fault.reason == "CLOCK_SKEW"
+    assert "clock" in fault.message
+    assert desk.again(record).state is State.READY
+    assert len(desk.asked) == 1
+
+
 async def test_a_key_that_was_deleted_needs_another_one(desk: Desk, key_file: dict[str, str]) -> None:
     desk.google.scripts["token"] = refused("invalid_grant", "Invalid JWT Signature.")
     record = desk.vault.add(dataclasses.replace(_account(key_file), id=""))

@@ -153,6 +153,8 @@ def _oauth_refusal(
     words = mask(described if isinstance(described, str) and described else reason, secrets, emails=False)
     final = status < 500
     about_clock = reason == "invalid_grant" and bool(_CLOCK.search(words))
+    if about_clock:  # no word about the credential
+        reason, words = "CLOCK_SKEW", f"{words} (Check the clock of this machine.)"
     return Refusal(
         reason=mask(reason, secrets),
         words=words,
