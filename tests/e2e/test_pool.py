@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fakes.client import chat
-from fakes.gateway import Start
+from fakes.client import Reply, chat
+from fakes.gateway import GatewayProcess, Start
 from fakes.upstream import Answer, Recorded, ScriptedUpstream, as_asked, error, reason_info, retry_info, text_events
 
 pytestmark = pytest.mark.slow
@@ -39,49 +39,48 @@ def asked(upstream: ScriptedUpstream) -> Counter[Any]:
     return Counter(record.header("x-goog-api-key") for record in upstream.requests)
 
 
+def ask(gateway: GatewayProcess, number: int) -> Reply:
+    """A conversation of its own, so that none belongs to another one's credential."""
+    messages = [{"role": "user", "content": f"Hello, this is number {number}."}]
+    return chat(gateway.port, messages=messages, stream=number % 2 == 0)
+
+
 @pytest.mark.parametrize("place", range(5))
 def test_one_that_works_serves_every_request(start: Start, upstream: ScriptedUpstream, place: int) -> None:
     good = KEYS[place]
     by_key(upstream, dict(zip([key for key in KEYS if key != good], BAD, strict=True)) | {good: GOOD})
     gateway = start(keys=KEYS, max_attempts=5)
-    for number in range(12):
-        reply = chat(gateway.port, stream=number % 2 == 0)
-        assert (reply.status, reply.text) == (200, "Hello")
+    replies = [ask(gateway, number) for number in range(40)]
     with ThreadPoolExecutor(8) as clients:
-        replies = list(clients.map(lambda number: chat(gateway.port, stream=number % 2 == 0), range(24)))
-    assert [(reply.status, reply.text) for reply in replies] == [(200, "Hello")] * 24
-    counted = asked(upstream)
-    assert counted.pop(good) == 36
-    assert set(counted.values()) == {1}, "once refused, nobody is asked again before its rest is over"
+        replies += clients.map(lambda number: ask(gateway, number), range(40, 60))
+    assert [(reply.status, reply.text) for reply in replies] == [(200, "Hello")] * 60
+    assert asked(upstream) == dict.fromkeys(KEYS, 1) | {good: 60}, "nobody is asked again before its rest is over"
 
 
 def test_three_attempts_are_enough_once_somebody_has_served(start: Start, upstream: ScriptedUpstream) -> None:
     by_key(upstream, dict.fromkeys(KEYS, GOOD))
     gateway = start(keys=KEYS)
-    assert chat(gateway.port).status == 200
+    assert ask(gateway, 0).status == 200
+    (good,) = asked(upstream)
     upstream.reset()
-    by_key(upstream, dict(zip(KEYS[1:], BAD, strict=True)) | {KEYS[0]: GOOD})
-    for _ in range(10):
-        assert chat(gateway.port).status == 200, "the next attempt goes to who is known to serve"
-    assert asked(upstream) == {KEYS[0]: 10} | dict.fromkeys(KEYS[1:], 1)
+    by_key(upstream, dict(zip([key for key in KEYS if key != good], BAD, strict=True)) | {good: GOOD})
+    for number in range(40):
+        assert ask(gateway, number).status == 200, "another attempt goes to who is known to serve"
+    assert asked(upstream) == dict.fromkeys(KEYS, 1) | {good: 40}
 
 
 def test_a_spent_quota_is_not_asked_all_day(start: Start, upstream: ScriptedUpstream) -> None:
     by_key(upstream, {KEYS[0]: BAD[2], KEYS[1]: GOOD})
     gateway = start(keys=KEYS[:2])
-    for _ in range(30):
-        assert chat(gateway.port).status == 200
+    assert {ask(gateway, number).status for number in range(30)} == {200}
     assert asked(upstream) == {KEYS[0]: 1, KEYS[1]: 30}
 
 
 def test_capacity_is_nobodys_fault(start: Start, upstream: ScriptedUpstream) -> None:
-    full = error(503, "The model is overloaded. Please try again later.")
     gateway = start(keys=KEYS[:2])
-    upstream.play(full, GOOD, *[GOOD] * 6)
-    for _ in range(7):
-        assert chat(gateway.port).status == 200
-    counted = asked(upstream)
-    assert min(counted[KEYS[0]], counted[KEYS[1]]) >= 3, "both go on serving"
+    upstream.play(error(503, "The model is overloaded. Please try again later."), *[GOOD] * 30)
+    assert {ask(gateway, number).status for number in range(30)} == {200}
+    assert min(asked(upstream).values()) >= 8, "both go on serving"
 
 
 @pytest.mark.parametrize("answer", [*BAD, error(429, "slow down"), error(403, "The caller does not have permission")])
