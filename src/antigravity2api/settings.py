@@ -42,7 +42,7 @@ from antigravity2api.forms import (
     number,
     without_secrets,
 )
-from antigravity2api.settings_files import as_text, credentials_file, dotenv, read_text, secret_file
+from antigravity2api.settings_files import as_text, credentials_file, dotenv, is_there, read_text, secret_file
 
 PREFIX = "ANTIGRAVITY2API_"
 
@@ -422,7 +422,7 @@ def _config_path(early: Mapping[str, tuple[Any, str] | None], environ: Mapping[s
         return Path(given[0])
     data = early["data_dir"]
     places = config_places(data[0] if data else None, environ)
-    return next((place for place in places if place.is_file()), None)
+    return next((place for place in places if is_there(place)), None)
 
 
 def _unknown(values: Mapping[str, str], label: str) -> Iterator[str]:

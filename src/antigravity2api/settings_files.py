@@ -16,9 +16,17 @@ _LINE = re.compile(
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is such a file, as far as this user may see: a directory that is closed to him has none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def dotenv(path: Path, problems: list[str]) -> dict[str, str]:
     """``NAME=value`` lines; blank lines, comments, ``export`` and quotes as shells write them; no expansion."""
-    text = read_text(path, f"{path}", problems) if path.is_file() else ""
+    text = read_text(path, f"{path}", problems) if is_there(path) else ""
     values: dict[str, str] = {}
     for row, line in enumerate(text.splitlines(), 1):
         if not (line := line.strip()) or line.startswith("#"):

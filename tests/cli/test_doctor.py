@@ -221,6 +221,15 @@ def test_an_address_of_another_machine() -> None:
     assert look.look_at_port("no-such-name.invalid", 8045) is Port.UNKNOWN_NAME
 
 
+def test_the_other_loopback_is_looked_at_too() -> None:
+    try:
+        taken = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        return  # a machine without IPv6: `serve` does without it as well
+    with taken:
+        assert look.look_at_port("127.0.0.1", taken.getsockname()[1]) is Port.TAKEN
+
+
 def test_a_file_in_place_of_the_data_directory(gemini: Callable[..., Told], home: Path) -> None:
     (home / "data").write_text("no directory")
     found = gemini(ANTIGRAVITY2API_DATA_DIR=str(home / "data")).of("data directory")
@@ -239,6 +248,25 @@ def test_a_data_directory_that_its_owner_may_not_read(gemini: Callable[..., Told
     assert found["result"] == "problem"
     assert "cannot be read" in found["meaning"] and "000" in found["meaning"]
     assert f"chmod 700 {folder}" in found["next"]
+
+
+def test_a_data_directory_that_is_closed_to_this_user(
+    gemini: Callable[..., Told], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = home / "data"
+    folder.mkdir(mode=0o700)
+    real_stat, real_access = Path.stat, os.access
+
+    def stat(self: Path, **options: Any) -> os.stat_result:
+        if self.parent == folder:
+            raise PermissionError(13, "Permission denied", str(self))
+        return real_stat(self, **options)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != folder and real_access(path, mode))
+    told = gemini(ANTIGRAVITY2API_DATA_DIR=str(folder))
+    assert told.of("data directory")["result"] == told.of("database")["result"] == "problem"
+    assert "Permission denied" in told.of("database")["meaning"]
 
 
 def test_a_data_directory_that_this_user_may_not_write(

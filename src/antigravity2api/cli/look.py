@@ -28,6 +28,7 @@ _LIVE = b'{"status":"live"}'
 _PATIENCE = 3.0
 _LONGEST_CHECK = 8.0
 """Seconds for the database's own check; a large one is not read to its end."""
+_LOOPBACK = ("127.0.0.1", "localhost")
 _LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound here
 
 
@@ -103,6 +104,13 @@ def _ask(host: str, port: int, path: str) -> tuple[int, bytes] | None:
 
 
 def _try_to_bind(host: str, port: int) -> Port:
+    seen = _bound(host, port)
+    if seen is Port.FREE and port and host in _LOOPBACK and _bound("::1", port) is Port.TAKEN:
+        return Port.TAKEN  # `serve` wants both, since clients take `localhost` for either
+    return seen
+
+
+def _bound(host: str, port: int) -> Port:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
