@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 
@@ -83,7 +83,7 @@ class GoogleAccounts(ScriptedUpstream):
 
 
 def _name(record: Recorded) -> str:
-    path = record.target.partition("?")[0]
+    path = urlsplit(record.target).path  # of a whole address too, as a proxy gets it
     return path.rpartition(":")[2] if ":" in path else path.rpartition("/")[2]
 
 
