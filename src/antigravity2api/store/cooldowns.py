@@ -69,12 +69,6 @@ class Cooldowns:
         self._turn = turn
         return self.rows()
 
-    def forget(self, credential: str) -> None:
-        """Take everything back that is remembered of one (its ``memory_key``)."""
-        for row in self.rows():
-            if row.credential == credential and row.until:
-                self.put(CoolDown(credential, row.scope, 0.0, 0, "", self._wall()))
-
     def prune(self, connection: sqlite3.Connection) -> None:
         """Remove what is long over, and what is too much, in slices. Raises sqlite3.Error."""
         over = connection.execute(_OVER, (self._wall(), KEPT, _ABSURD, MAX_ROWS)).fetchall()
