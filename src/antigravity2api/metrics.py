@@ -20,8 +20,8 @@ from __future__ import annotations
 import asyncio
 import mmap
 import os
-import platform
 import re
+import sys
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
@@ -428,7 +428,7 @@ class Metrics:
             if found:
                 lines.add(name, (), sum(found))
         lines.add("process_start_time_seconds", (), round(self._started, 3))
-        lines.add("build_info", (__version__, platform.python_version()), 1)
+        lines.add("build_info", (__version__, ".".join(map(str, sys.version_info[:3]))), 1)
 
     # -- several workers -------------------------------------------------------------------------------------------
 
