@@ -118,10 +118,13 @@ class ModelLists:
         wall: Callable[[], float] = time.time,
         interval: float = INTERVAL,
         first: float = FIRST,
+        active: Callable[[], Sequence[str]] | None = None,
     ) -> None:
         self._table = table
         self._upstreams = {upstream.name: upstream for upstream in upstreams}
-        self._names = tuple(self._upstreams)
+        everybody = tuple(self._upstreams)
+        self._active = active or (lambda: everybody)
+        """The upstreams that have a credential now, in the operator's order."""
         self._transport = transport
         self._credential_for = credential_for
         self._cache = cache
@@ -131,8 +134,9 @@ class ModelLists:
         self._interval = interval
         self._first = first
         self._lists: dict[str, LiveList] = {}
-        self._entries: list[ModelEntry] | None = None
-        self._by_id: dict[str, ModelEntry] = {}
+        self._entries: dict[str, ModelEntry] = {}
+        self._entries_of: tuple[str, ...] | None = None
+        """The upstreams whose entries these are; None where they have to be made anew."""
         self._wanted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -148,16 +152,19 @@ class ModelLists:
         return upstream.lists(model) if said is None else said
 
     def entries(self) -> list[ModelEntry]:
-        """What can be used now, as far as is known; the caller does not change it."""
-        if self._entries is None:
-            self._entries = live_models.merged(self._table, self._lists, self._names)
-            self._by_id = {entry.id: entry for entry in self._entries}
-        return self._entries
+        """What can be used now, as far as is known."""
+        return list(self._known().values())
 
     def entry(self, name: str) -> ModelEntry | None:
         """The entry of that very name."""
-        self.entries()
-        return self._by_id.get(name.removeprefix("models/"))
+        return self._known().get(name.removeprefix("models/"))
+
+    def _known(self) -> dict[str, ModelEntry]:
+        names = tuple(self._active())
+        if names != self._entries_of:
+            self._entries = {entry.id: entry for entry in live_models.merged(self._table, self._lists, names)}
+            self._entries_of = names
+        return self._entries
 
     def known(self, upstream: str) -> LiveList | None:
         """What an upstream said last."""
@@ -199,6 +206,9 @@ class ModelLists:
         if self._due_in(upstream.name) <= 0:
             await self._wait_for_first()
         while True:
+            if upstream.name not in self._active():  # its first credential may come at any time
+                await asyncio.sleep(_LOOK)
+                continue
             wait = self._due_in(upstream.name)
             if wait <= 0:
                 try:
@@ -246,7 +256,7 @@ class ModelLists:
 
     def _take(self, found: LiveList) -> None:
         self._lists[found.upstream] = found
-        self._entries = None
+        self._entries_of = None
 
     def _tell(self, upstream: Upstream, error: Exception, failures: int) -> None:
         """Say it once; it is tried again."""

@@ -75,7 +75,7 @@ def tool_round(port: int, *, stream: bool) -> Reply:
 @pytest.mark.slow
 @pytest.mark.parametrize("stream", [True, False])
 def test_an_express_key_serves_without_a_project(google: RunningSandbox, start: Start, stream: bool) -> None:
-    gateway = start(GOOGLE_API_KEY="express-key-of-a-test", ANTIGRAVITY2API_LIVE_MODELS="off")
+    gateway = start(GOOGLE_API_KEY="express-key-of-a-test")
     reply = tool_round(gateway.port, stream=stream)
     assert reply.status == 200, reply.body
     assert "sunny" in reply.text
@@ -92,7 +92,6 @@ def test_a_project_serves_with_a_token_of_its_own(google: RunningSandbox, start:
         GOOGLE_CLOUD_LOCATION="eu",
         GOOGLE_APPLICATION_CREDENTIALS=user_file,
         GOOGLE_OAUTH_TOKEN_URL=f"{google.url}/token",
-        ANTIGRAVITY2API_LIVE_MODELS="off",
     )
     assert "sunny" in tool_round(gateway.port, stream=True).text
     tokens = [seen for seen in google.requests if seen.operation == "token"]
@@ -127,7 +126,7 @@ def test_refusals_say_what_the_operator_can_do(google: RunningSandbox, start: St
 
 @pytest.mark.slow
 def test_a_conversation_goes_on_at_vertex_without_signatures_of_the_other(google: RunningSandbox, start: Start) -> None:
-    both = {"GOOGLE_GEMINI_BASE_URL": google.url, "GOOGLE_API_KEY": "express-key", "ANTIGRAVITY2API_LIVE_MODELS": "off"}
+    both = {"GOOGLE_GEMINI_BASE_URL": google.url, "GOOGLE_API_KEY": "express-key"}
     first = chat(start(GEMINI_API_KEY="key", **both).port, model=MODEL, messages=[QUESTION], tools=[WEATHER])
     message = first.json["choices"][0]["message"]
     (made,) = message["tool_calls"]
@@ -145,7 +144,7 @@ def test_a_conversation_goes_on_at_vertex_without_signatures_of_the_other(google
 
 @pytest.mark.slow
 def test_the_list_of_models_is_asked_for_behind_the_back_of_clients(google: RunningSandbox, start: Start) -> None:
-    gateway = start(GOOGLE_API_KEY="express-key")
+    gateway = start(GOOGLE_API_KEY="express-key", ANTIGRAVITY2API_LIVE_MODELS="on")
 
     def listed() -> set[str]:
         reply = call(gateway.port, "GET", "/v1/models", key=KEY)

@@ -84,7 +84,9 @@ class GatewayProcess:
         self.key = key or ""
         self._args = args
         self._ready = ready
-        self._env = ({"ANTIGRAVITY2API_API_KEY": key} if key else {}) | dict(env or {})
+        # Upstreams here count their requests: the list of models is asked for only where a test is about it.
+        own = {"ANTIGRAVITY2API_LIVE_MODELS": "off"} | ({"ANTIGRAVITY2API_API_KEY": key} if key else {})
+        self._env = own | dict(env or {})
         self.process: subprocess.Popen[bytes] | None = None
 
     @property

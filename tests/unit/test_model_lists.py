@@ -261,3 +261,20 @@ async def test_a_request_goes_where_the_upstream_says_that_the_model_is(world: W
     await lists.refresh("gemini")
     assert lists.routed(gemini, "gemini-2.0-flash")
     assert not lists.routed(gemini, "gemini-omni-1.2-flash")
+
+
+async def test_an_upstream_is_asked_once_it_has_a_credential(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("antigravity2api.model_lists._LOOK", 0.001)
+    active: list[str] = []
+    lists = world.lists("gemini", "vertex", first=0.0, active=lambda: active)
+    lists.start()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert (world.asked, world.told) == ([], [])
+    assert [entry.id for entry in lists.entries()] == [entry.id for entry in TABLE.entries() if entry.on("gemini")]
+    active.append("vertex")
+    assert lists.entry("gemma-4-31b-it") is None
+    await until(world.cache.written.is_set)
+    assert world.asked == ["listPublisherModels"]
+    assert lists.serves("gemini", "gemini-3.8-flash") is None
+    await lists.close()
