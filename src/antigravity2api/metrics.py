@@ -39,7 +39,7 @@ MOST_MODELS = 200
 MOST_SERIES = 400
 """Of dialect, model, upstream and stream together; beyond it every model is ``other``."""
 _MOST_COUNTS = 1000
-_MOST_REPAIRS = 40
+_MOST_WORDS = 40
 _MOST_CREDENTIALS = 500
 _MOST_COOLDOWNS = 1000
 TOKENS = ("prompt", "cached", "completion", "reasoning")
@@ -234,7 +234,7 @@ class Metrics:
         self._pause = pause
         self._totals = Totals()
         self._models: set[str] = set()
-        self._repairs: set[str] = set()
+        self._words: dict[str, set[str]] = {}
         self._answers: dict[int, int] = {}
         self._running = 0
         self._started = board.started if board is not None else wall()
@@ -299,16 +299,21 @@ class Metrics:
     def repaired(self, upstream: str, note: str) -> None:
         """A refused request was changed and goes out again; ``note`` is the repair's own (``schema:openapi``,
         ``tool.NAME:loosened``): the word before a mark tells what was changed, behind it may be a client's."""
-        what = _HUMP.sub("_", _MARK.split(note, 1)[0]).lower()
-        word = _NOT_A_WORD.sub("_", what).strip("_")[:40] or OTHER
-        if word not in self._repairs and len(self._repairs) >= _MOST_REPAIRS:
-            word = OTHER
-        self._repairs.add(word)
-        self._count(("repairs_total", upstream, word))
+        self._count(("repairs_total", upstream, self._word("repairs_total", _MARK.split(note, maxsplit=1)[0])))
 
     def refresh(self, result: str) -> None:
-        """An access token was asked for: ``ok`` or why not (a word of ours)."""
-        self._count(("token_refreshes_total", result))
+        """An access token was asked for: ``ok``, or the reason why there is none (``invalid_grant``)."""
+        self._count(("token_refreshes_total", self._word("token_refreshes_total", result)))
+
+    def _word(self, metric: str, text: str) -> str:
+        """A text as the value of a label: one word, and not too many different ones."""
+        word = _NOT_A_WORD.sub("_", _HUMP.sub("_", text).lower()).strip("_")[:40] or OTHER
+        known = self._words.setdefault(metric, set())
+        if word not in known:
+            if len(known) >= _MOST_WORDS:
+                return OTHER
+            known.add(word)
+        return word
 
     def _count(self, key: CountKey) -> None:
         counts = self._totals.counts

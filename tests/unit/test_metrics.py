@@ -310,7 +310,10 @@ def test_counts_are_bounded_whoever_names_them() -> None:
     metrics = fresh()
     for number in range(5000):
         metrics.refresh(f"word-{number}")
-    assert len(scraped(metrics)) < 1100
+        metrics.attempt_ended("gemini", f"kind-{number}")
+    samples = scraped(metrics)
+    assert len(samples) < 1200
+    assert value(samples, "token_refreshes_total", result="other") == 5000 - 40
 
 
 def test_a_credential_is_in_one_state_and_its_cool_downs_are_told() -> None:
