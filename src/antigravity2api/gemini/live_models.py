@@ -82,9 +82,7 @@ def from_bytes(data: bytes, *, upstream: str, credential: str, fetched: float) -
         if value["version"] != _VERSION:
             return None
         models = [
-            LiveModel(
-                id=str(model), name=str(name), kind=str(kind), input_limit=_limit(read), output_limit=_limit(out)
-            )
+            LiveModel(id=str(model), name=str(name), kind=str(kind), input_limit=_limit(read), output_limit=_limit(out))
             for model, name, kind, read, out in value["models"]
         ]
         place = str(value["place"])

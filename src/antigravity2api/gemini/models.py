@@ -183,7 +183,7 @@ class ModelTable:
 
     def _add(self, row: Mapping[str, Any], families: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
         name, like = row["id"], row.get("like")
-        family: Mapping[str, Any] = families.get(row.get("family"), {})
+        family: Mapping[str, Any] = families.get(row.get("family", ""), {})
         if like is None:
             values = {**shared, **family, **row}
             known: dict[str, Any] = {key: values[key] for key in values.keys() & _FIELDS}
