@@ -125,9 +125,12 @@ class JsonSchemaWriter(Writer):
         """The types with null; where there are none, null joins the alternatives."""
         if found:
             return found if found == ["null"] else [*found, "null"]
+        null = {"type": "null"}
+        if "enum" in out and out.keys().isdisjoint(_UNIONS):  # of several types: null has no other place
+            out["anyOf"] = [{"enum": out.pop("enum")}]
         for union in _UNIONS:
-            if union in out and {"type": "null"} not in out[union]:
-                out[union] = [*out[union], {"type": "null"}]
+            if union in out and null not in out[union]:
+                out[union] = [*out[union], null]
         return found
 
     def _limits(self, out: dict[str, Any], node: dict[str, Any], found: list[str]) -> None:
