@@ -90,7 +90,8 @@ class Keeper:
             hidden=concealed(thoughts, original if signature and not same_args(original, handed) else None),
         )
         self._put(key, signed)
-        self._put(args_key(self.thread, name, handed, place), signed)
+        said = args_key(self.thread, name, handed, place)
+        self._put(_nth(said, self._calls_before(said, name, place)), signed)
 
     def image(self, name: str, signature: str) -> None:
         """A signed picture, by the hash of its bytes."""
@@ -117,6 +118,7 @@ class Keeper:
             for piece in pieces:
                 starts.append(starts[-1] + len(piece))
             parts += [(starts[index], length, signature) for index, length, signature in self._texts]
+        earlier = sum(_text_of(content).strip() == said for content in self._contents if content.get("role") == "model")
         step = step_name("".join(signature for _, _, signature in parts)) if len(parts) > 1 else ""
         for number, (start, length, signature) in enumerate(parts):
             hidden = concealed(thoughts) if number == 0 else ""
@@ -124,7 +126,16 @@ class Keeper:
                 signature, self._family, self._upstream,
                 step=step, place=start, length=length, edges=(before, behind), hidden=hidden,
             )  # fmt: skip
-            self._put(text_key(self.thread, said, number), signed)
+            self._put(_nth(text_key(self.thread, said, number), earlier), signed)
+
+    def _calls_before(self, said: str, name: str, place: int) -> int:
+        """How often the conversation made the very same call before, at the same place of an answer."""
+        count = 0
+        for content in self._contents:
+            calls = [part["functionCall"] for part in content.get("parts") or () if "functionCall" in part]
+            if place < len(calls) and calls[place].get("name") == name:
+                count += args_key(self.thread, name, calls[place].get("args") or {}, place) == said
+        return count
 
     @property
     def thread(self) -> str:
@@ -135,6 +146,15 @@ class Keeper:
 
     def _put(self, key: str, signed: Signed) -> None:
         self._store.put(key, signed)
+
+
+def _nth(key: str, count: int) -> str:
+    """A key for what is said again and again: the same words, the next signature."""
+    return f"{key}:{count}" if count else key
+
+
+def _text_of(content: Mapping[str, Any]) -> str:
+    return "".join(part["text"] for part in content.get("parts") or () if "text" in part and not part.get("thought"))
 
 
 class Recalled(NamedTuple):
@@ -150,16 +170,24 @@ class Recalled(NamedTuple):
 class Recall:
     """Finds what a ``Keeper`` remembered, for a request to one model family on one upstream."""
 
-    __slots__ = ("_family", "_store", "_upstream", "foreign", "thread")
+    __slots__ = ("_counts", "_family", "_texts", "_store", "_upstream", "foreign", "thread")
 
     def __init__(self, store: SignatureStore, family: str, upstream: str) -> None:
         self._store = store
+        self._counts: dict[str, int] = {}
+        """How often each thing was said so far, as far as it was looked up by what it says."""
+        self._texts: dict[str, list[Signed]] = {}
+        """What was found for the texts of the answer under way."""
         self._family = family
         self._upstream = upstream
         self.thread = ""
         """The conversation's name; to be set before anything is looked up by what it says."""
         self.foreign: set[str] = set()
         """Signatures met so far that belong to another family or upstream: a client may return them as well."""
+
+    def next_answer(self) -> None:
+        """Another answer of the conversation is looked at from here on; they are looked at in order."""
+        self._texts.clear()
 
     def may_go(self, signed: Signed) -> bool:
         """Whether what was remembered may go to this family and upstream."""
@@ -179,20 +207,30 @@ class Recall:
             if signed is not None:
                 fits = not signed.mark or signed.mark == args_mark(key, args)
                 return Recalled(signed, by_id=True, fits=fits)
-        signed = self._store.get(args_key(self.thread, name, args, position))
+        key = args_key(self.thread, name, args, position)
+        signed = self._store.get(_nth(key, self._count(key)))
         return None if signed is None else Recalled(signed, by_id=False, fits=True)
 
     def text(self, text: str) -> list[Signed]:
         """The signed parts of an earlier answer by its text, in order; none where they may not go to this model."""
+        known = self._texts.get(text)
+        if known is not None:
+            return known
         found: list[Signed] = []
+        self._texts[text] = found
         if not text or text.isspace():
             return found
+        count = self._count(text_key(self.thread, text))
         while len(found) < _MOST_PARTS:
-            signed = self._store.get(text_key(self.thread, text, len(found)))
+            signed = self._store.get(_nth(text_key(self.thread, text, len(found)), count))
             if signed is None or not self.may_go(signed) or (found and signed.step != found[0].step):
                 break
             found.append(signed)
         return found
+
+    def _count(self, key: str) -> int:
+        count = self._counts[key] = self._counts.get(key, -1) + 1
+        return count
 
     def thought(self, text: str) -> str | None:
         """The signature of a thought by its text."""

@@ -151,6 +151,7 @@ class _Walk:
 
     def _assistant(self, message: dict[str, Any], path: str) -> None:
         self._name_thread()
+        self.signer.recall.next_answer()
         content = message.get("content")
         plain = len(message) == 2 and isinstance(content, str) and "![" not in content
         if plain and content and not self.signer.wanted:
