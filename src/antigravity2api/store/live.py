@@ -53,6 +53,11 @@ class LiveDatabase:
         """Writes that are not in the file yet."""
         return self._writer.waiting
 
+    @property
+    def lost(self) -> int:
+        """Writes that were given up."""
+        return self._writer.lost
+
     def add_chore(self, chore: Chore) -> None:
         """Housekeeping that the writer thread does now and then."""
         self._writer.add_chore(chore)
