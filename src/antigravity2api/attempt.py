@@ -7,10 +7,11 @@ upstream's bytes and the client's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from antigravity2api.dialects.base import Encoder
 from antigravity2api.errors import Fault, Kind, Retry
+from antigravity2api.gemini.continuation import MARK, Continuation
 from antigravity2api.gemini.fold import Fold, truncated
 from antigravity2api.gemini.jsontext import loads_upstream
 from antigravity2api.gemini.sse import EventReader
@@ -18,6 +19,8 @@ from antigravity2api.gemini.types import Chunk, Response
 from antigravity2api.upstreams.base import Exchange, Upstream
 
 _ERROR_BODY_LIMIT = 1 << 20
+_LEFT_THERE: Chunk = {"candidates": [{"finishReason": "CONTINUATION", "index": 0}]}
+"""The end of a piece after which nothing follows, though the upstream said so."""
 
 
 class Consumer(Protocol):
@@ -48,10 +51,13 @@ class Attempt:
         "_status",
         "_unwrap",
         "_upstream",
+        "begun",
         "events",
         "exchange",
         "first_at",
+        "following",
         "since",
+        "story",
     )
 
     def __init__(
@@ -61,6 +67,7 @@ class Attempt:
         deliver: Callable[[bytes, float], None],
         clock: Callable[[], float],
         ended: Callable[[Fault | None], None],
+        story: Continuation | None = None,
     ) -> None:
         self._upstream = upstream
         self._deliver = deliver
@@ -69,7 +76,7 @@ class Attempt:
         self._reader = EventReader()
         # What every event needs is looked up once.
         self._read = self._reader.feed
-        self._unwrap = upstream.unwrap
+        self._unwrap = upstream.unwrap if story is None else self._unwrap_piece
         self._feed = consumer.feed
         self._finish = consumer.finish
         self._status = 0
@@ -79,10 +86,14 @@ class Attempt:
         self.exchange: Exchange | None = None
         self.events = 0
         """How many events arrived; the first one ends the wait for the first."""
-        self.since = clock()
+        self.begun = self.since = clock()
         """When the upstream last gave an event; the request's own time before that."""
         self.first_at: float | None = None
         """When it gave the first one."""
+        self.story = story
+        """The pieces of the answer, where it comes in several."""
+        self.following: str | None = None
+        """The token to ask for the next piece with, once this one has ended well."""
 
     def on_head(self, status: int, headers: Mapping[str, str]) -> None:
         self._status = status
@@ -160,6 +171,14 @@ class Attempt:
         self._ended(fault)
 
     def _complete(self) -> None:
+        if self.story is not None:
+            ended = self.story.ended
+            self.following = self.story.next_piece()
+            if self.following is not None:
+                self.settle(None)
+                return
+            if ended and (piece := self._feed(_LEFT_THERE)):
+                self._deliver(piece, self._clock())
         tail = self._finish()
         if tail:
             self._deliver(tail, self._clock())
@@ -170,6 +189,8 @@ class Attempt:
         if self.first_at is None:
             self.first_at = now
         if len(events) == 1:
+            if MARK in events[0] and self.story is None:
+                self._begin_story()
             try:
                 chunk = loads_upstream(events[0])
             except ValueError:
@@ -183,6 +204,8 @@ class Attempt:
 
     def _take_several(self, events: list[bytes], now: float) -> None:
         """The events of one read leave in one write."""
+        if self.story is None and any(MARK in text for text in events):
+            self._begin_story()
         feed, unwrap = self._feed, self._unwrap
         pieces: list[bytes] = []
         try:
@@ -198,6 +221,16 @@ class Attempt:
         finally:  # what came before a broken event is the client's
             if pieces:
                 self._deliver(b"".join(pieces), now)
+
+    def _begin_story(self) -> None:
+        """A token came: from here on every chunk is looked at for it."""
+        if self._upstream.continues:
+            self.story = Continuation()
+            self._unwrap = self._unwrap_piece
+
+    def _unwrap_piece(self, event: Any) -> Chunk:
+        assert self.story is not None  # noqa: S101 - for the type checker
+        return self.story.take(self._upstream.unwrap(event))
 
 
 def as_fault(error: Exception) -> Fault:

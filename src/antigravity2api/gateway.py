@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from antigravity2api.credentials import Record
@@ -48,6 +48,19 @@ class Trace:
     usage: Mapping[str, Any] | None = None
     fault: Fault | None = None
     applied: tuple[str, ...] = ()
+    tries: list[dict[str, Any]] = field(default_factory=list)
+    """Each attempt, where there was more than one that served."""
+
+
+class Renewal(Protocol):
+    """Gets what a credential lacks before it can be used."""
+
+    def renewable(self, record: Record) -> bool:
+        """Whether a refused token can be replaced by a new one."""
+
+    async def obtain(self, record: Record, *, refused: str | None, misplaced: bool) -> Credential:
+        """The credential with a token that is alive (another one than ``refused``) and a project (looked for once more
+        where it is ``misplaced``). Raises ``Fault``."""
 
 
 class Grown(Protocol):
@@ -113,35 +126,54 @@ class Gateway:
         timing: Timing,
         max_attempts: int = 3,
         prefetch: Callable[[bytes | bytearray], Awaitable[bytes | bytearray]] | None = None,
-        obtain: Callable[[Record], Awaitable[Credential]] | None = None,
+        accounts: Renewal | None = None,
+        serves: Callable[[Upstream, str], bool] | None = None,
     ) -> None:
-        self.routes = list(routes)
+        self.routes = routes
+        """What others may change meanwhile: credentials come and go."""
         self.transport = transport
         self.box = box
         self.timing = timing
         self.loop = asyncio.get_running_loop()
         self.max_attempts = max_attempts
         self.learned = Learned()
-        self.first_upstream = self.routes[0].upstream.name if self.routes else ""
         self.prefetch = prefetch
-        self.obtain = obtain
-        """Fetches the token of a credential that has none to use at once. Raises ``Fault``."""
+        self.accounts = accounts
+        self.on_attempt: Callable[[str, str], None] | None = None
+        """Hears the upstream and the outcome of each attempt."""
+        self.on_repair: Callable[[str, str], None] | None = None
+        """Hears the upstream and the note of each repair."""
+        self._serves = serves or (lambda upstream, model: upstream.lists(model))
         self.young = Young(self.loop, min(timing.first_event, timing.gap, timing.heartbeat, timing.total))
-        self._budgets = {route.upstream.name: RetryBudget(clock=self.loop.time) for route in self.routes}
+        self._budgets: dict[str, RetryBudget] = {}
+
+    @property
+    def first_upstream(self) -> str:
+        """The one that will most likely serve."""
+        return self.routes[0].upstream.name if self.routes else ""
 
     def routes_for(self, model: str) -> list[Route]:
         """Who serves a model, in order; an unknown name goes to the first upstream as it is."""
         if len(self.routes) == 1:
-            return self.routes
-        return [route for route in self.routes if route.upstream.lists(model)] or self.routes[:1]
+            return list(self.routes)
+        routes = [route for route in self.routes if self._serves(route.upstream, model)] or list(self.routes[:1])
+        # One whose credentials all rest is asked when the others have failed.
+        routes.sort(key=lambda route: not len(route.pool) or route.pool.free_in(model) > 0)
+        return routes
 
     def may_retry(self, upstream: str) -> bool:
         """Take one from the retry budget of an upstream."""
-        return self._budgets[upstream].spend()
+        return self._budget(upstream).spend()
 
     def count(self, upstream: str) -> None:
         """One request goes to an upstream."""
-        self._budgets[upstream].earn()
+        self._budget(upstream).earn()
+
+    def _budget(self, upstream: str) -> RetryBudget:
+        budget = self._budgets.get(upstream)
+        if budget is None:
+            budget = self._budgets[upstream] = RetryBudget(clock=self.loop.time)
+        return budget
 
 
 __all__ = ["Gateway", "Route", "Timing", "Trace"]

@@ -1,7 +1,8 @@
-"""One request from call to bytes: the order of steps, and the only place that decides about another attempt.
+"""One request from call to bytes: the order of steps, its limits, its answer.
 
 Nothing is sent to the client before the first visible chunk (or the first heartbeat); until then another attempt is
-allowed, afterwards never. A client that leaves cancels the job, which closes the upstream exchange at once.
+allowed (``branch``), afterwards never. A client that leaves cancels the job, which closes the upstream exchange at
+once.
 
 The usual request runs in callbacks from its first byte to its last: a task and the coroutines in it cost about a
 quarter of a plain answer. Whatever has to wait for something else (another attempt, a picture, several copies) goes on
@@ -11,21 +12,20 @@ in a task of its own.
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable, Coroutine
-from functools import partial
+from collections.abc import Coroutine
 from typing import Any
 
 from antigravity2api.attempt import Attempt, Consumer, Copy, Whole, as_fault
+from antigravity2api.branch import Branch, timed_out, too_long
 from antigravity2api.dialects.base import Dialect, Encoder, Origin
 from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gateway import Gateway, Route, Trace
 from antigravity2api.gemini.call import Call
 from antigravity2api.gemini.fold import Fold, merge_copies
-from antigravity2api.gemini.repair import RepairState, apply_learned, repair
+from antigravity2api.gemini.repair import apply_learned
 from antigravity2api.gemini.types import Response
+from antigravity2api.journal import Capture
 from antigravity2api.media_prep import convert_gifs, has_gif
-from antigravity2api.pool import Lease
 from antigravity2api.server.base import Headers, Responder
 
 _STREAM_HEADERS: Headers = [
@@ -36,18 +36,6 @@ _STREAM_HEADERS: Headers = [
 _JSON = (b"content-type", b"application/json")
 _VERSION = (b"openai-version", b"2020-10-01")
 """Old OpenAI clients read this header and ``openai-processing-ms``, and expect a number in the latter."""
-_AGAIN = {
-    Kind.UPSTREAM_ERROR: 1,
-    Kind.UPSTREAM_TIMEOUT: 1,
-    Kind.MALFORMED_CALL: 1,
-    Kind.EMPTY: 1,
-    Kind.BAD_ANSWER: 1,
-    Kind.TRUNCATED: 2,
-    Kind.UNREACHABLE: 2,
-    Kind.OVERLOADED: 2,
-}
-"""How often one kind of failure is tried again within a request; slow or costly ones less."""
-_PAUSED_KINDS = frozenset({Kind.UPSTREAM_ERROR, Kind.OVERLOADED, Kind.UNREACHABLE})
 
 
 class Job:
@@ -57,10 +45,13 @@ class Job:
         "_body",
         "_task",
         "_timer",
+        "affinity",
+        "allowed",
         "answered",
         "attempts",
         "branch",
         "call",
+        "capture",
         "clock",
         "dialect",
         "encoder",
@@ -88,6 +79,12 @@ class Job:
         self.trace = trace
         self.clock = clock = gateway.loop.time
         self.attempts = 0
+        self.allowed = gateway.max_attempts
+        """How many attempts there may be, over all copies and pieces."""
+        self.affinity: str | None = None
+        """What the client said in a header about requests that belong together."""
+        self.capture: Capture | None = None
+        """Where bodies are kept for ``logs``, if the operator wants that."""
         self.notes: tuple[str, ...] = ()
         """What the upstream's file changed in the request last sent."""
         self.answered = False
@@ -186,19 +183,18 @@ class Job:
             return
         try:
             branch.ended(fault)
-            if fault is None:
-                self._finish(branch)
-            elif self.answered or not branch.may_go_on(fault):
-                raise branch.given_up(fault)
-            else:
+            if branch.goes_on(fault, used=self.answered):
                 self._go_on(self._again(branch, fault))
                 return
+            if fault is not None:
+                raise branch.given_up(fault)
+            self._finish(branch)
         except Exception as error:  # noqa: BLE001 - it runs in a socket's callback, and the client has to be told
             self._fail(error)
             return
         self._leave()
 
-    async def _again(self, branch: Branch, fault: Fault) -> None:
+    async def _again(self, branch: Branch, fault: Fault | None) -> None:
         await branch.again(fault)
         self._finish(branch)
 
@@ -283,6 +279,7 @@ class Job:
         call = self.call = self.dialect.parse(body, self.origin, gateway.box)
         trace.dialect, trace.model, trace.stream = self.dialect.name, call.model, call.stream
         routes = self.routes = gateway.routes_for(call.model)
+        self.allowed += call.copies - 1
         if len(gateway.routes) > 1:
             self._body = body
         self._translate_for(routes[0].upstream.name)
@@ -378,14 +375,14 @@ class Job:
         if now >= due:
             self.expired = True
             for attempt in self.running.copy():
-                attempt.expire(_too_long())
+                attempt.expire(too_long())
             return
         for attempt in self.running.copy():
             limit = timing.gap if attempt.events else timing.first_event
             if self.responder.paused:
                 continue
             if now >= attempt.since + limit:
-                attempt.expire(_timeout("The upstream stayed silent for too long.", Retry.SAME))
+                attempt.expire(timed_out("The upstream stayed silent for too long.", Retry.SAME))
             else:  # the first event may come at once, and the shorter limit holds from then on
                 due = min(due, attempt.since + limit)
         if self.over:
@@ -405,222 +402,6 @@ class Job:
         self.last_write = self.clock()
 
 
-class Branch:
-    """The attempts that make up one answer (one of ``copies``)."""
-
-    __slots__ = (
-        "_again",
-        "_attempt",
-        "_emptied",
-        "_lease",
-        "_repairs",
-        "_repeated",
-        "_tried",
-        "attempts",
-        "index",
-        "job",
-        "whole",
-    )
-
-    def __init__(self, job: Job, index: int) -> None:
-        self.job = job
-        self.index = index
-        self.whole: Whole | None = None
-        """Where the answer is collected if it is not streamed."""
-        self.attempts = 0
-        self._attempt: Attempt | None = None
-        self._lease: Lease | None = None
-        self._tried: list[str] = []
-        self._again: dict[Kind, int] = {}
-        self._repairs: RepairState | None = None
-        self._emptied = False
-        self._repeated = False
-        job.gateway.count(job.routes[0].upstream.name)
-
-    def response(self) -> Response:
-        """The whole answer, once the branch has ended well."""
-        return self.whole.response if self.whole is not None else {}
-
-    def accept_empty(self) -> bool:
-        """Whether an empty answer has to be taken as it is: it was tried again, or there is no other try."""
-        return self._emptied or self.attempts >= self.job.gateway.max_attempts
-
-    # -- one attempt -----------------------------------------------------------------------------------------------
-
-    def take(self) -> Lease:
-        """The credential for the next attempt. Raises ``Fault`` where there is none or no time; what is taken is given
-        back by ``ended`` or ``drop``."""
-        job = self.job
-        if job.expired:
-            raise _too_long()
-        route = job.routes[0]
-        model = job.call.model
-        lease = self._lease = route.pool.pick(model, self._tried) or route.pool.pick(model)
-        if lease is None:
-            raise Fault(Kind.CREDENTIAL, f"The upstream {route.upstream.name} has no credential.")
-        return lease
-
-    def send(self, over: Callable[[Fault | None], None]) -> None:
-        """Send the request with what was taken; ``over`` hears how it ended. Raises ``Fault`` where the upstream has no
-        words for it."""
-        job, lease = self.job, self._lease
-        if lease is None or lease.credential is None:
-            raise _no_token()
-        credential = lease.credential
-        upstream = job.routes[0].upstream
-        self.attempts += 1
-        job.attempts += 1
-        self._tried.append(credential.id)
-        trace = job.trace
-        trace.upstream, trace.credential = upstream.name, credential.id
-        request = upstream.prepare(job.call, credential)
-        job.notes = request.notes
-        attempt = self._attempt = Attempt(upstream, job.new_consumer(self), job.deliver, job.clock, over)
-        job.running.append(attempt)
-        attempt.exchange = job.gateway.transport.open(request.address or upstream.address, request, attempt)
-
-    def ended(self, fault: Fault | None) -> None:
-        """The attempt is over: give the credential back with a judgement."""
-        self._end()
-        lease, self._lease = self._lease, None
-        if lease is not None:
-            lease.release(fault)
-        if fault is None and self._repairs is not None:
-            job = self.job
-            for lesson in self._repairs.lessons:  # what helped, now that it did
-                job.gateway.learned.note(job.routes[0].upstream.name, job.call.model, lesson)
-
-    def drop(self) -> None:
-        """The attempt is not wanted any more: give the credential back without one."""
-        self._end()
-        lease, self._lease = self._lease, None
-        if lease is not None:
-            lease.drop()
-
-    def _end(self) -> None:
-        attempt, self._attempt = self._attempt, None
-        if attempt is None:
-            return
-        job = self.job
-        job.running.remove(attempt)
-        exchange, attempt.exchange = attempt.exchange, None  # each knows the other: leave no cycle behind
-        if exchange is not None:
-            exchange.close()  # nothing, where the answer is complete
-        if attempt.first_at is not None and job.trace.first_event is None and not job.call.stream:
-            job.trace.first_event = attempt.first_at - job.started_at
-
-    # -- several attempts ------------------------------------------------------------------------------------------
-
-    async def run(self) -> None:
-        """Try until an answer is complete; raises the last ``Fault`` when no further attempt can help."""
-        fault, used = await self._once()
-        if fault is None:
-            return
-        if used or not self.may_go_on(fault):
-            raise self.given_up(fault)
-        await self.again(fault)
-
-    async def again(self, fault: Fault) -> None:
-        """The same after an attempt that ended with ``fault`` and may be followed by another one."""
-        while True:
-            if fault.kind in _PAUSED_KINDS:
-                await asyncio.sleep(random.uniform(0.05, 0.15) * 2**self.attempts)  # noqa: S311 - no secret
-            failed, used = await self._once()
-            if failed is None:
-                return
-            fault = failed
-            if used or not self.may_go_on(fault):
-                raise self.given_up(fault)
-
-    async def _once(self) -> tuple[Fault | None, bool]:
-        """One attempt: how it ended, and whether its answer was already partly used."""
-        job = self.job
-        done: asyncio.Future[Fault | None] = job.gateway.loop.create_future()
-        try:
-            lease = self._lease or self.take()
-            if lease.credential is None and job.gateway.obtain is not None:
-                lease.credential = await job.gateway.obtain(lease.record)
-            self.send(partial(_settle, done))
-            fault = await done
-        except Fault as refused:
-            fault = refused
-        except BaseException:
-            self.drop()
-            raise
-        events = self._attempt.events if self._attempt is not None else 0
-        self.ended(fault)
-        if job.call.copies == 1:
-            return fault, job.answered
-        return fault, bool(events and job.call.stream)
-
-    def may_go_on(self, fault: Fault) -> bool:
-        """Whether, and with what change, another attempt is worth it."""
-        job = self.job
-        gateway = job.gateway
-        if self.attempts >= gateway.max_attempts or job.attempts >= gateway.max_attempts + job.call.copies - 1:
-            return False
-        upstream = job.routes[0].upstream
-        if fault.retry is Retry.REPAIRED or (
-            fault.kind is Kind.INVALID_REQUEST and fault.retry is not Retry.OTHER_UPSTREAM
-        ):
-            return self._mend(fault)
-        if fault.retry is Retry.NEVER:
-            return False
-        if not gateway.may_retry(upstream.name):
-            return False
-        if fault.retry is Retry.OTHER_UPSTREAM:
-            return self._next_upstream()
-        if fault.retry is Retry.OTHER_CREDENTIAL:
-            if len(set(self._tried)) < len(job.routes[0].pool):
-                return True
-            if fault.upstream_status == 401 and not self._repeated:
-                self._repeated = True  # a passing refusal stays unseen; there is nothing to refresh on an API key
-                return True
-            return self._next_upstream()
-        count = self._again.get(fault.kind, 0)
-        if count >= _AGAIN.get(fault.kind, 1):
-            return self._next_upstream()
-        self._again[fault.kind] = count + 1
-        self._emptied = self._emptied or fault.kind is Kind.EMPTY
-        return True
-
-    def _next_upstream(self) -> bool:
-        if not self.job.change_upstream():
-            return False
-        self._tried.clear()
-        self._again.clear()
-        self._repairs = None
-        return True
-
-    def _mend(self, fault: Fault) -> bool:
-        job = self.job
-        if self._repairs is None:
-            self._repairs = RepairState(job.routes[0].upstream.schema_form)
-        self._repairs.left = job.gateway.max_attempts - self.attempts
-        mended = repair(job.call, fault, self._repairs)
-        if mended is None:
-            return False
-        job.call = mended.call
-        self._tried.clear()
-        return True
-
-    def given_up(self, fault: Fault) -> Fault:
-        if fault.kind is Kind.RATE_LIMITED and fault.retry_after is None:
-            job = self.job
-            fault.retry_after = max(1.0, job.routes[0].pool.free_in(job.call.model))
-        if fault.upstream_status is not None and fault.param is not None:
-            self.job.dialect.blame(self.job.call, fault)
-        return fault
-
-
-def _too_long() -> Fault:
-    return _timeout("The whole answer took too long.", Retry.NEVER)
-
-
-def _timeout(message: str, retry: Retry) -> Fault:
-    return Fault(Kind.UPSTREAM_TIMEOUT, message, retry=retry, code="upstream_timeout")
-
-
 def _first_fault(group: BaseExceptionGroup[Fault]) -> Fault:
     for error in group.exceptions:
         if isinstance(error, Fault):
@@ -636,12 +417,3 @@ def _no_upstream() -> Fault:
         "No upstream is configured. Set GEMINI_API_KEY (a Gemini API key) and start the gateway again, "
         "or try it without one: antigravity2api serve --sandbox.",
     )
-
-
-def _no_token() -> Fault:
-    return Fault(Kind.CREDENTIAL, "The credential has no token.", retry=Retry.OTHER_CREDENTIAL)
-
-
-def _settle(done: asyncio.Future[Fault | None], fault: Fault | None) -> None:
-    if not done.done():  # who waited for it may have been cancelled
-        done.set_result(fault)

@@ -401,7 +401,7 @@ class Pool:
         """Take a changed record over. Its state counts where somebody changed it; a new secret begins anew."""
         before, state, message, link = seat.record, seat.state, seat.message, seat.link
         mended = (
-            _lasting(record) != _lasting(before)
+            lasting(record) != lasting(before)
             or (record.enabled and not before.enabled)
             or (record.state is State.READY and before.state is not State.READY)
         )
@@ -506,7 +506,7 @@ def static_ready(record: Record) -> Credential | None:
     return Credential(record.id, str(secret), record.project) if secret else None
 
 
-def _lasting(record: Record) -> object:
+def lasting(record: Record) -> object:
     """What of the secret shows that it is another one; an access token that was fetched anew does not."""
     if record.sort is Sort.OAUTH_USER:
         return record.secret.get("refresh_token"), record.project

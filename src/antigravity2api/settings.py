@@ -494,8 +494,6 @@ def check(settings: Settings) -> tuple[list[str], list[str]]:
         warnings.append(
             f"{settings.host} is served without TLS: put a TLS proxy in front, or keys and prompts can be read."
         )
-    if settings.antigravity and (missing := _missing_for_antigravity(settings)):
-        warnings.append(f"the antigravity upstream is left out: set {' and '.join(missing)}.")
     warnings += _about_vertex(settings)
     warnings += [
         f"{origin} is understood, but this release does not use it yet."
@@ -506,22 +504,13 @@ def check(settings: Settings) -> tuple[list[str], list[str]]:
 
 
 def configured_upstreams(settings: Settings) -> tuple[str, ...]:
-    """The upstreams that have what they need, first choice first."""
+    """The upstreams that have what they need by configuration alone, first choice first."""
     ready = {
         "gemini": bool(settings.gemini_api_key),
         "vertex": settings.vertex and _trouble_with_vertex(settings) is None,
-        "antigravity": settings.antigravity and not _missing_for_antigravity(settings),
+        "antigravity": settings.antigravity and settings.antigravity_access_token is not None,
     }
     return tuple(name for name in settings.upstreams if ready.get(name))
-
-
-def _missing_for_antigravity(settings: Settings) -> list[str]:
-    """What has to be set too: a project is never made up."""
-    needed = {
-        "ANTIGRAVITY_ACCESS_TOKEN": settings.antigravity_access_token,
-        "ANTIGRAVITY_PROJECT": settings.antigravity_project,
-    }
-    return [name for name, value in needed.items() if value is None]
 
 
 def vertex_project(settings: Settings) -> str | None:

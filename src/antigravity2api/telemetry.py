@@ -11,9 +11,16 @@ import re
 import threading
 import time
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
+
+
+class Journal(Protocol):
+    """Where lines are kept as well; called from the log's thread, and raises nothing."""
+
+    def write(self, lines: bytes) -> None: ...
+
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _FIELD_LIMIT = 1024
@@ -34,10 +41,13 @@ def clean(text: str) -> str:
 class Log:
     """A line writer. ``lost`` counts lines that found the queue full or could not be written."""
 
-    def __init__(self, *, fd: int = 2, level: str = "info") -> None:
+    def __init__(self, *, fd: int = 2, level: str = "info", journal: Journal | None = None) -> None:
         self._fd = fd
+        self._journal = journal
         self._floor = LEVELS[level]
         self._queue: deque[bytes] = deque(maxlen=_QUEUE_LIMIT)
+        self._unsaid: deque[bytes] = deque(maxlen=_QUEUE_LIMIT)
+        """Lines for the journal that are below the level of what is said."""
         self._wake = threading.Event()
         self._woken = False
         """Whether the thread was told since it last looked; asking the event itself costs more."""
@@ -66,6 +76,9 @@ class Log:
         """The line of a finished request, its end included; it holds no free text that was not cleaned."""
         if self._floor <= 20:
             self._put(line)
+        elif self._journal is not None:
+            self._unsaid.append(line)
+            self._call()
 
     def event(self, level: str, message: str, **fields: Any) -> None:
         """Anything else worth a line; the same message at most once a second."""
@@ -86,9 +99,18 @@ class Log:
         if len(self._queue) == _QUEUE_LIMIT:
             self.lost += 1
         self._queue.append(line)
+        self._call()
+
+    def _call(self) -> None:
         if not self._woken:
             self._woken = True
             self._wake.set()
+
+    def _taken(self) -> bytes:
+        lines = []
+        while self._unsaid:
+            lines.append(self._unsaid.popleft())
+        return b"".join(lines)
 
     def _run(self) -> None:
         while not self._stop:
@@ -104,7 +126,10 @@ class Log:
         lines = []
         while queue:
             lines.append(queue.popleft())
-        data = memoryview(b"".join(lines))
+        whole = b"".join(lines)
+        if self._journal is not None and (kept := whole + self._taken()):
+            self._journal.write(kept)
+        data = memoryview(whole)
         while data:
             try:
                 data = data[os.write(self._fd, data) :]

@@ -139,19 +139,25 @@ def test_antigravity_repeats_the_terms(cli, served, monkeypatch):
     assert "No upstream" in done.err
 
 
-@pytest.mark.parametrize("missing", ["ANTIGRAVITY_ACCESS_TOKEN", "ANTIGRAVITY_PROJECT"])
-def test_antigravity_without_all_it_needs_counts_as_not_configured(cli, served, monkeypatch, missing):
+def test_antigravity_without_an_account_says_how_to_get_one(cli, served, monkeypatch):
     monkeypatch.setenv("ANTIGRAVITY2API_ANTIGRAVITY", "on")
     monkeypatch.setenv("ANTIGRAVITY_ACCESS_TOKEN", "hunter2")
-    monkeypatch.setenv("ANTIGRAVITY_PROJECT", "project-1")
     assert "No upstream" not in cli("serve").err
-    monkeypatch.delenv(missing)
+    monkeypatch.delenv("ANTIGRAVITY_ACCESS_TOKEN")
     done = cli("serve")
-    assert f"warning: the antigravity upstream is left out: set {missing}." in done.err
+    assert "antigravity2api login" in done.err
     assert "No upstream" in done.err
     monkeypatch.setenv("GEMINI_API_KEY", "k")
-    assert missing in cli("serve").err
-    assert [settings.upstreams for settings, _ in served] == [("antigravity",), (), ("gemini",)]
+    done = cli("serve")
+    assert "antigravity2api login" in done.err
+    assert "No upstream" not in done.err
+
+
+def test_a_stored_credential_is_enough(cli, served, monkeypatch, tmp_path):
+    key = tmp_path / "key"
+    key.write_text("AIza" + "A" * 35)
+    assert cli("credentials", "add", "--upstream", "gemini", "--key-file", str(key)).code == 0
+    assert "No upstream" not in cli("serve").err
 
 
 def test_flags_reach_the_server(cli, served, home):

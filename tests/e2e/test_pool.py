@@ -96,3 +96,28 @@ def test_the_only_credential_is_asked_by_every_request(
         upstream.reset()
         upstream.play(GOOD)
         assert chat(gateway.port).text == "Hello"
+
+
+def test_a_conversation_stays_with_one_credential(start: Start, upstream: ScriptedUpstream) -> None:
+    by_key(upstream, dict.fromkeys(KEYS, GOOD))
+    gateway = start(keys=KEYS)
+    for _ in range(6):
+        chat(gateway.port, messages=[{"role": "user", "content": "One conversation."}])
+    assert list(asked(upstream).values()) == [6]
+    upstream.reset()
+    by_key(upstream, dict.fromkeys(KEYS, GOOD))
+    for number in range(6):
+        chat(gateway.port, messages=[{"role": "user", "content": f"Number {number}."}], prompt_cache_key="mine")
+    assert list(asked(upstream).values()) == [6]
+
+
+def test_a_restart_keeps_cool_downs(start: Start, upstream: ScriptedUpstream) -> None:
+    by_key(upstream, {KEYS[0]: BAD[2], KEYS[1]: BAD[0], KEYS[2]: GOOD})
+    gateway = start(keys=KEYS[:3])
+    for number in range(20):
+        assert ask(gateway, number).status == 200
+    assert gateway.stop() == 0
+    gateway.start()
+    for number in range(100, 120):
+        assert ask(gateway, number).status == 200
+    assert asked(upstream) == {KEYS[0]: 1, KEYS[1]: 1, KEYS[2]: 40}

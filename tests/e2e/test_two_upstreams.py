@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from fakes.client import call, chat
 from fakes.gateway import KEY, Start
-from fakes.upstream import Answer, Recorded, ScriptedUpstream, error, sse, text_events
+from fakes.upstream import Answer, Recorded, ScriptedUpstream, error, plain, sse, text_events
 
 NONE = {"GEMINI_API_KEY": "", "GOOGLE_API_KEY": ""}
 
@@ -22,6 +24,10 @@ def antigravity(upstream: ScriptedUpstream) -> dict[str, str]:
 
 def wrapped(asked: Recorded) -> bool:
     return asked.target.startswith("/v1internal:")
+
+
+def looked_for(asked: Recorded) -> bool:
+    return asked.target.endswith(":loadCodeAssist")
 
 
 def answers(_asked: Recorded) -> Answer:
@@ -66,11 +72,22 @@ def test_antigravity_alone_serves_the_everyday_names(start: Start, upstream: Scr
 
 
 @pytest.mark.slow
-def test_antigravity_without_a_project_is_left_out(start: Start, upstream: ScriptedUpstream) -> None:
+def test_antigravity_without_a_project_finds_it_or_says_what_is_missing(
+    start: Start, upstream: ScriptedUpstream
+) -> None:
     env = NONE | antigravity(upstream) | {"ANTIGRAVITY_PROJECT": ""}
+    account: dict[str, Any] = {"currentTier": {"id": "standard-tier"}}
+    upstream.when(looked_for, lambda _: plain(account))
+    upstream.when(wrapped, answers)
     gateway = start(env=env)
-    assert "left out: set ANTIGRAVITY_PROJECT." in gateway.stderr
-    reply = chat(gateway.port, model="claude-sonnet-4-6")
-    assert (reply.status, reply.json["error"]["code"]) == (500, "no_upstream_credentials")
-    assert "No upstream is configured" in reply.json["error"]["message"]
-    assert upstream.requests == []
+    refused = chat(gateway.port, model="claude-sonnet-4-6")
+    assert (refused.status, refused.json["error"]["code"]) == (500, "no_upstream_credentials")
+    assert "project" in refused.json["error"]["message"]
+    assert all(looked_for(each) for each in upstream.requests)
+    account["cloudaicompanionProject"] = "found-1"
+    gateway.stop()
+    gateway.start()
+    assert chat(gateway.port, model="claude-sonnet-4-6").text == "from there"
+    assert chat(gateway.port, model="claude-sonnet-4-6").text == "from there"
+    assert upstream.requests[-1].json["project"] == "found-1"
+    assert len([each for each in upstream.requests[-3:] if looked_for(each)]) == 1

@@ -542,3 +542,71 @@ async def test_images_are_fetched_before_the_body_is_read() -> None:
     await bench.ask(messages=[{"role": "user", "content": [image]}])
     assert len(asked) == 1
     assert PNG in orjson.dumps(bench.sent[0]).decode()
+
+
+# -- answers in several pieces -----------------------------------------------------------------------------------------
+
+
+def piece(words: str, finish: str | None = None, token: str | None = None, **more: Any) -> dict[str, Any]:
+    made = event(text(words), finish=finish, **more) if words else event(finish=finish, **more)
+    if token:
+        made["candidates"][0]["continuationToken"] = token
+    return made
+
+
+async def told(bench: Bench, **body: Any) -> tuple[str, str]:
+    """The answer's text and how it ended."""
+    answer = await bench.ask(**body)
+    if not body.get("stream"):
+        choice = answer.json["choices"][0]
+        return choice["message"]["content"], choice["finish_reason"]
+    choice = joined(chunks(answer.data))[0]
+    return choice["message"]["content"], choice["finish_reason"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_pieces_of_a_long_answer_are_one_answer(stream: bool) -> None:
+    bench = Bench()
+    bench.play(
+        events(piece("One. ", "CONTINUATION", "a", usage=usage_of(9, 2))),
+        events(piece("Two. "), piece("", "CONTINUATION", "b", usage=usage_of(9, 3))),
+        events(piece("Three.", "STOP", usage=usage_of(9, 4))),
+    )
+    assert await told(bench, stream=stream) == ("One. Two. Three.", "stop")
+    assert [each.get("continuationToken") for each in bench.sent] == [None, "a", "b"]
+    assert "continued:3" in bench.trace.applied
+    assert bench.trace.usage["candidatesTokenCount"] == 9
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_piece_may_fail_and_is_tried_again(stream: bool) -> None:
+    bench = Bench()
+    bench.play(
+        events(piece("One. ", "CONTINUATION", "a")), OVERLOADED, events(piece("Two.", "STOP", usage=usage_of(9, 4)))
+    )
+    assert await told(bench, stream=stream) == ("One. Two.", "stop")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_broken_stream_is_taken_up_at_its_checkpoint(stream: bool) -> None:
+    bench = Bench()
+    broken = events(piece("Once ", token="a"), piece("upon "))
+    bench.play(
+        Play(pieces=broken.pieces, fault=Fault(Kind.TRUNCATED, "cut", retry=Retry.SAME)),
+        events(piece("upon a "), piece("time.", "STOP", usage=usage_of(9, 4))),
+    )
+    assert await told(bench, stream=stream) == ("Once upon a time.", "stop")
+    assert "resumed:1" in bench.trace.applied
+
+
+async def test_a_token_that_leads_nowhere_ends_the_answer_by_length() -> None:
+    bench = Bench()
+    bench.play(*[events(piece("More. ", "CONTINUATION", "a"))] * 2)
+    assert await told(bench, stream=True) == ("More. More. ", "length")
+
+
+async def test_an_upstream_without_pieces_ends_by_length() -> None:
+    bench = Bench(second=True)
+    bench.play(NOT_FOUND)
+    bench.play(events({"response": piece("One. ", "CONTINUATION", "a")}), host="antigravity")
+    assert await told(bench, model="gemini-3-flash-preview") == ("One. ", "length")

@@ -567,7 +567,8 @@ def test_configured_upstreams_follow_the_order(read):
     antigravity = {"ANTIGRAVITY_ACCESS_TOKEN": "t", "ANTIGRAVITY_PROJECT": "p", "GEMINI_API_KEY": "k"}
     assert configured_upstreams(read(**antigravity)) == ("gemini",)
     antigravity["ANTIGRAVITY2API_ANTIGRAVITY"] = "on"
-    assert configured_upstreams(read(**{**antigravity, "ANTIGRAVITY_PROJECT": ""})) == ("gemini",)
+    # A project can be found out, a token cannot.
+    assert configured_upstreams(read(**{**antigravity, "ANTIGRAVITY_PROJECT": ""})) == ("gemini", "antigravity")
     assert configured_upstreams(read(**{**antigravity, "ANTIGRAVITY_ACCESS_TOKEN": ""})) == ("gemini",)
     assert configured_upstreams(read(ANTIGRAVITY2API_UPSTREAMS="antigravity,gemini", **antigravity)) == (
         "antigravity",

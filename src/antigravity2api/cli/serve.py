@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 from collections.abc import Sequence
 
@@ -20,6 +19,11 @@ NO_UPSTREAM = (
     "    GEMINI_API_KEY=... antigravity2api serve",
     "Or try everything without a key, on made-up answers:",
     "    antigravity2api serve --sandbox",
+)
+
+NO_ACCOUNT = (
+    "The antigravity upstream has no account yet: `antigravity2api login`, `antigravity2api credentials import FILE "
+    "--upstream antigravity`, or ANTIGRAVITY_ACCESS_TOKEN."
 )
 
 WEATHER = {
@@ -56,8 +60,6 @@ def run(arguments: list[str]) -> int:
     if not settings.api_key:
         settings = with_first_key(settings)
     _say_upstreams(settings, sandbox=parsed.sandbox)
-    if not parsed.sandbox:
-        settings = dataclasses.replace(settings, upstreams=configured_upstreams(settings))
     return _serve(settings, sandbox=parsed.sandbox, demo=parsed.demo)
 
 
@@ -65,10 +67,26 @@ def _say_upstreams(settings: Settings, *, sandbox: bool) -> None:
     if sandbox:
         say("The sandbox answers: every text and picture is made up, and nothing leaves this machine.")
         return
+    ready = {*configured_upstreams(settings), *_stored_upstreams(settings)}
     if settings.antigravity:
         say(TERMS)
-    if not configured_upstreams(settings):
+        if "antigravity" not in ready:
+            say(NO_ACCOUNT)
+    if not ready.intersection(settings.upstreams):
         say(*NO_UPSTREAM)
+
+
+def _stored_upstreams(settings: Settings) -> set[str]:
+    """The upstreams that have a credential in the store."""
+    from antigravity2api.configured import open_vault
+    from antigravity2api.store.database import DatabaseError
+    from antigravity2api.store.vault import VaultError
+
+    try:
+        records = open_vault(settings).records()
+    except (DatabaseError, VaultError):
+        return set()  # the start says what is wrong with it
+    return {record.upstream for record in records if settings.antigravity or record.upstream != "antigravity"}
 
 
 def _serve(settings: Settings, *, sandbox: bool, demo: bool) -> int:

@@ -30,7 +30,7 @@ _SUMS = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "tool
 class Continuation:
     """The pieces of one answer. Made when the first token is seen; ``take`` gets every chunk from then on."""
 
-    __slots__ = ("_before", "_latest", "_pieces", "_resumed", "_since", "_skip", "_usage", "ended", "token")
+    __slots__ = ("_before", "_breaks", "_latest", "_pieces", "_resumed", "_since", "_skip", "_usage", "ended", "token")
 
     def __init__(self) -> None:
         self.token: str | None = None
@@ -38,7 +38,9 @@ class Continuation:
         self.ended = False
         """Whether the piece under way said that it is not the last one."""
         self._pieces = 1
+        self._breaks = 0
         self._resumed = 0
+        """How often the token under way was taken up."""
         self._since: list[tuple[str, str]] = []
         """Kind and text of what was shown since the token."""
         self._skip: list[tuple[str, str]] = []
@@ -78,10 +80,15 @@ class Continuation:
         self._resumed = self._resumed + 1 if self.token == self._latest else 1
         if self._resumed > MOST_RESUMED:
             return None
+        self._breaks += 1
         # What is still to be skipped was not repeated yet; what was shown since comes again as well.
         self._skip = [*self._since]
         self._begin(self.token)
         return self.token
+
+    def notes(self) -> tuple[str, ...]:
+        """What was done, for the client and the log."""
+        return (f"continued:{self._pieces}",) * (self._pieces > 1) + (f"resumed:{self._breaks}",) * (self._breaks > 0)
 
     def _begin(self, token: str) -> None:
         self._latest = token

@@ -64,6 +64,7 @@ class GenerateContentRequest(TypedDict, total=False):
     generationConfig: dict[str, Any]
     safetySettings: list[dict[str, Any]]
     cachedContent: str
+    continuationToken: str
     serviceTier: str
     labels: dict[str, str]
 

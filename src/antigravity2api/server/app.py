@@ -11,6 +11,7 @@ import re
 import time
 from dataclasses import dataclass
 
+from antigravity2api.affinity import HEADERS
 from antigravity2api.dialects.base import Dialect, Origin
 from antigravity2api.dialects.chat.listing import list_models, one_model
 from antigravity2api.errors import Fault, Kind
@@ -18,9 +19,12 @@ from antigravity2api.gateway import Gateway, Trace
 from antigravity2api.gemini.models import ModelEntry
 from antigravity2api.gemini.usage import usage_of
 from antigravity2api.job import Job
+from antigravity2api.journal import Capture, Journal
 from antigravity2api.metrics import Metrics
+from antigravity2api.model_lists import ModelLists
 from antigravity2api.server.auth import Keys
 from antigravity2api.server.base import Admission, Handler, Head, Headers, Refusal, Responder
+from antigravity2api.server.captured import CapturedResponder
 from antigravity2api.server.request_log import generation, quoted, request_line
 from antigravity2api.store.images import DiskImages
 from antigravity2api.telemetry import Log, clean
@@ -57,12 +61,14 @@ class _Known:
     """Members of the log line."""
     base_url: str | None
     engine: str | None
+    affinity: str | None
+    """What it says about requests that belong together."""
 
 
 class App:
     """An ``Application`` (see ``server.base``) around one gateway."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each by its name
         self,
         gateway: Gateway,
         dialect: Dialect,
@@ -73,6 +79,8 @@ class App:
         max_body: int,
         metrics: Metrics | None = None,
         metrics_open: bool = False,
+        lists: ModelLists | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.gateway = gateway
         self.chat = dialect
@@ -81,6 +89,8 @@ class App:
         self.log = log
         self.max_body = max_body
         self.metrics = metrics or Metrics(lambda model: gateway.box.models.entry(model) is not None)
+        self._lists = lists
+        self._journal = journal
         self.draining = False
         self._created = int(time.time())
         self._traces: dict[str, Trace] = {}
@@ -153,6 +163,7 @@ class App:
             _who(head, key),
             _base_url(head),
             engine["engine"] if engine else None,
+            next((value for name in HEADERS if (value := head.headers.get(name))), None),
         )
 
     def refuse(self, status: int, head: Head | None, message: str) -> Refusal:
@@ -185,20 +196,39 @@ class App:
         known: _Known = head.memo["known"]
         origin = Origin(known.base_url or f"http://{head.local}", known.engine, self.gateway.first_upstream)
         trace = self._traces.get(head.request_id) or Trace()
+        if self._journal is not None and self._journal.capture:
+            return self._captured(self._journal, head, body, responder, origin, trace)
         job = Job(self.gateway, self.chat, origin, responder, trace)
+        job.affinity = known.affinity
+        job.begin(body)
+        return job
+
+    def _captured(
+        self,
+        journal: Journal,
+        head: Head,
+        body: bytes | bytearray,
+        responder: Responder,
+        origin: Origin,
+        trace: Trace,
+    ) -> Job:
+        """The same with all bodies kept."""
+        capture = Capture(head.request_id, _without_secrets(head.path), head.headers, body)
+        job = Job(self.gateway, self.chat, origin, CapturedResponder(responder, capture, journal), trace)
+        job.affinity = head.memo["known"].affinity
+        job.capture = capture
         job.begin(body)
         return job
 
     async def _models(self, head: Head, body: bytes | bytearray, responder: Responder) -> None:
-        models = self.gateway.box.models
         match = _MODEL.fullmatch(head.path)
+        entries = self._entries()
         if match is None:
-            entries = [entry for entry in models.entries() if self._usable(entry)]
             responder.send(200, _JSON, list_models(entries, self._created))
             return
         name = match["model"].removeprefix("models/")
-        entry = models.entry(name)
-        if entry is not None and self._usable(entry):
+        entry = next((entry for entry in entries if entry.id == name), None)
+        if entry is not None:
             responder.send(200, _JSON, one_model(entry, self._created))
             return
         fault = Fault(
@@ -256,13 +286,19 @@ class App:
         path = head.path if head.path in self._routes else _without_secrets(head.path)
         return f'"method":"{method}","path":{quoted(path)}'
 
-    def _usable(self, entry: ModelEntry) -> bool:
-        """Whether chat can use a model now; without any upstream the Gemini API's are shown."""
-        if entry.kind not in ("chat", "image"):
-            return False
-        routes = self.gateway.routes
-        model = entry.alias_of or entry.id
-        return any(route.upstream.lists(model) for route in routes) if routes else entry.surface == "gemini"
+    def _entries(self) -> list[ModelEntry]:
+        """The models that can be used now; without any upstream the Gemini API's are shown."""
+        routes, table = self.gateway.routes, self.gateway.box.models.entries()
+        if not routes:
+            entries = [entry for entry in table if entry.surface == "gemini"]
+        elif self._lists is not None:
+            self._lists.wanted()
+            entries = self._lists.entries()
+        else:
+            entries = [
+                entry for entry in table if any(route.upstream.lists(entry.alias_of or entry.id) for route in routes)
+            ]
+        return [entry for entry in entries if entry.kind in ("chat", "image")]
 
     def _refusal(self, fault: Fault, head: Head) -> Refusal:
         self._traces.pop(head.request_id, None)

@@ -32,12 +32,20 @@ class Responder(Protocol):
     """The answer to one request. Each answer gets ``x-request-id`` and the safe headers from the server; a handler
     gives content type and body. What is written after ``send``, ``end`` or ``abort`` is dropped."""
 
-    started: bool
-    """Whether a head has gone out."""
-    paused: bool
-    """True while the client reads too slowly; ``on_resume`` is called when it goes on."""
     on_resume: Callable[[], None] | None
-    sent_bytes: int
+    """Called when a client that read too slowly goes on."""
+
+    @property
+    def started(self) -> bool:
+        """Whether a head has gone out."""
+
+    @property
+    def paused(self) -> bool:
+        """True while the client reads too slowly."""
+
+    @property
+    def sent_bytes(self) -> int:
+        """What went out so far."""
 
     def send(self, status: int, headers: Headers, body: bytes) -> None:
         """A whole answer with Content-Length."""

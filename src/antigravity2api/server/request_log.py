@@ -56,6 +56,8 @@ def generation(trace: Trace, usage: Usage | None) -> str:
         )
     if trace.fault is not None:
         told += _failure(trace.fault)
+    if trace.tries:
+        told += f',"tries":{orjson.dumps(trace.tries, default=str).decode()}'
     if trace.applied:
         told += f',"applied":{orjson.dumps(clean(", ".join(trace.applied))).decode()}'
     return told

@@ -5,32 +5,32 @@ from __future__ import annotations
 import gc
 import socket
 import sys
-import time
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 
-from antigravity2api.credentials import Record, Sort
 from antigravity2api.dialects.base import ChatSettings, Toolbox
 from antigravity2api.dialects.chat import ChatDialect
-from antigravity2api.gateway import Gateway, Route, Timing
+from antigravity2api.gateway import Gateway, Timing
 from antigravity2api.gemini.models import ModelTable
-from antigravity2api.gemini.signature import SignatureStore
-from antigravity2api.pool import Pool, static_ready
+from antigravity2api.journal import Journal
+from antigravity2api.metrics import Metrics
+from antigravity2api.model_lists import ModelLists
 from antigravity2api.remote import RemoteImages
+from antigravity2api.server.accounts import Accounts, upstreams_of
 from antigravity2api.server.app import App
 from antigravity2api.server.auth import Keys
 from antigravity2api.server.listen import PortInUse, Server, bind, run_loop, run_workers
 from antigravity2api.server.service import Limits
-from antigravity2api.settings import Settings, configured_upstreams
+from antigravity2api.settings import Settings
+from antigravity2api.shared import Board
 from antigravity2api.store.database import DatabaseRefused, at_start, database_path
 from antigravity2api.store.images import DiskImages
 from antigravity2api.store.live import LiveDatabase
 from antigravity2api.store.signatures import DurableSignatures
 from antigravity2api.telemetry import Log
-from antigravity2api.upstreams.antigravity import Antigravity, quota_group
-from antigravity2api.upstreams.base import Upstream
-from antigravity2api.upstreams.gemini_api import GeminiApi
-from antigravity2api.upstreams.transport import HttpTransport, address_of
+from antigravity2api.upstreams.transport import HttpTransport
 
 Announce = Callable[[Sequence[str]], None]
 SANDBOX_KEY = "sandbox"
@@ -41,11 +41,11 @@ def run(settings: Settings, *, sandbox: bool, announce: Announce) -> int:
     """Serve until told to stop; the exit code. ``announce`` gets the addresses once they are bound."""
     try:
         # Before any worker is there: one process makes or upgrades the file.
-        warnings = at_start(database_path(settings.database_url))
+        begun = at_start(database_path(settings.database_url))
     except DatabaseRefused as refused:
         sys.stderr.write(f"error: {refused}\n")
         return 2
-    sys.stderr.writelines(f"warning: {warning}\n" for warning in warnings)
+    sys.stderr.writelines(f"warning: {warning}\n" for warning in begun)
     try:
         sockets = bind(settings.host, settings.port)
     except PortInUse as taken:
@@ -55,31 +55,45 @@ def run(settings: Settings, *, sandbox: bool, announce: Announce) -> int:
         sys.stderr.write(f"error: cannot listen on {settings.host}:{settings.port}: {error.strerror}.\n")
         return 1
     announce([_url(sock) for sock in sockets])
-    worker = partial(_work, settings, sockets, sandbox=sandbox)
-    return worker(0) if settings.workers == 1 else run_workers(settings.workers, sockets, worker)
+    board = Board(settings.workers) if settings.workers > 1 else None
+    worker = partial(_work, settings, sockets, board, sandbox=sandbox)
+    return worker(0) if board is None else run_workers(settings.workers, sockets, worker)
 
 
-def _work(settings: Settings, sockets: Sequence[socket.socket], index: int, *, sandbox: bool) -> int:
-    run_loop(_serve(settings, sockets, sandbox=sandbox))
+def _work(
+    settings: Settings, sockets: Sequence[socket.socket], board: Board | None, index: int, *, sandbox: bool
+) -> int:
+    run_loop(_serve(settings, sockets, board, index, sandbox=sandbox))
     return 0
 
 
-async def _serve(settings: Settings, sockets: Sequence[socket.socket], *, sandbox: bool) -> None:
-    log = Log(level=settings.log_level)
-    log.start()
-    emulator = None
-    if sandbox:
-        from antigravity2api.sandbox import Sandbox  # noqa: PLC0415 - only who asks for it pays for it
+async def _serve(
+    settings: Settings, sockets: Sequence[socket.socket], board: Board | None, index: int, *, sandbox: bool
+) -> None:
+    async with AsyncExitStack() as stack:
+        journal = Journal(
+            settings.data_dir / "logs",
+            ttl=settings.logs_ttl,
+            max_bytes=settings.logs_max_bytes,
+            capture=settings.capture,
+        )
+        stack.callback(journal.close)
+        log = Log(level=settings.log_level, journal=journal)
+        log.start()
+        stack.callback(log.close)
+        if sandbox:
+            from antigravity2api.sandbox import Sandbox  # noqa: PLC0415 - only who asks for it pays for it
 
-        emulator = Sandbox()
-        await emulator.start()
-    live = LiveDatabase(database_path(settings.database_url), lambda *about: _tell(log, *about))
-    transport = HttpTransport(connect_timeout=settings.timeout_connect, proxy=None if sandbox else settings.proxy)
-    try:
-        models = ModelTable.load(settings.aliases)
-        # What the sandbox signs is kept apart: a real upstream would refuse it.
-        signatures = DurableSignatures(live, realm="sandbox" if sandbox else "")
-        app = build(settings, models, transport, log, signatures, sandbox_url=emulator.base_url if emulator else None)
+            emulator = Sandbox()
+            await emulator.start()
+            stack.push_async_callback(emulator.stop)
+            settings = _towards(emulator.base_url, settings)
+        live = LiveDatabase(database_path(settings.database_url), partial(_tell, log))
+        stack.callback(live.close)
+        ca_file = str(settings.ca_file) if settings.ca_file else None
+        transport = HttpTransport(connect_timeout=settings.timeout_connect, proxy=settings.proxy, ca_file=ca_file)
+        stack.push_async_callback(transport.close)
+        app = await _build(settings, stack, live, transport, log, journal, board, index, sandbox=sandbox)
 
         def report(message: str, error: BaseException | None) -> None:
             log.event("error", message, error=type(error).__name__ if error else None)
@@ -87,12 +101,20 @@ async def _serve(settings: Settings, sockets: Sequence[socket.socket], *, sandbo
         server = Server(app, sockets, _limits(settings), report, on_drain=app.drain)
         _settle_memory()
         await server.run()
-    finally:
-        await transport.close()
-        if emulator is not None:
-            await emulator.stop()
-        live.close()
-        log.close()
+
+
+def _towards(sandbox_url: str, settings: Settings) -> Settings:
+    """The settings for a gateway whose only upstream is the embedded sandbox."""
+    return replace(
+        settings,
+        upstreams=("gemini",),
+        gemini_base_url=sandbox_url,
+        gemini_api_key=(SANDBOX_KEY,),
+        vertex=False,
+        antigravity=False,
+        antigravity_access_token=None,
+        proxy=None,
+    )
 
 
 def _tell(log: Log, level: str, event: str, reason: str) -> None:
@@ -106,20 +128,46 @@ def _settle_memory() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-def build(
+async def _build(  # noqa: PLR0913 - each by what it is
     settings: Settings,
-    models: ModelTable,
+    stack: AsyncExitStack,
+    live: LiveDatabase,
     transport: HttpTransport,
     log: Log,
-    signatures: SignatureStore,
+    journal: Journal,
+    board: Board | None,
+    index: int,
     *,
-    sandbox_url: str | None = None,
+    sandbox: bool,
 ) -> App:
-    """The application for these settings; within a running loop."""
+    """The application for these settings; what it needs to end is on the ``stack``."""
+    models = ModelTable.load(settings.aliases)
+    # What the sandbox signs is kept apart: a real upstream would refuse it.
+    signatures = DurableSignatures(live, realm="sandbox" if sandbox else "")
     images = DiskImages(settings.data_dir / "images", ttl=settings.images_ttl, max_bytes=settings.images_max_bytes)
     box = Toolbox(models, signatures, images, _chat_settings(settings))
+    metrics = Metrics(lambda model: models.entry(model) is not None, board=board, place=index)
+    stack.callback(metrics.close)
+    upstreams = upstreams_of(settings, models)
+    # Nothing that the sandbox does is remembered of a real credential, and none of those is shown to it.
+    accounts = Accounts(settings, upstreams, transport, log, None if sandbox else live, on_refresh=metrics.refresh)
+    await accounts.open()
+    stack.push_async_callback(accounts.close)
+    lists = ModelLists(
+        models,
+        list(upstreams.values()),
+        transport,
+        accounts.credential_for,
+        active=accounts.active,
+        cache=None if sandbox else live,
+        agent=settings.user_agent,
+        report=partial(_tell, log),
+    )
+    if settings.live_models:
+        lists.start()
+    stack.push_async_callback(lists.close)
     gateway = Gateway(
-        _routes(settings, models, sandbox_url),
+        accounts.routes,
         transport,
         box,
         timing=Timing(
@@ -130,43 +178,26 @@ def build(
         ),
         max_attempts=settings.max_attempts,
         prefetch=RemoteImages().prefetch if settings.fetch_images else None,
+        accounts=accounts,
+        serves=lists.routed,
     )
-    return App(gateway, ChatDialect(), Keys(settings.api_key), images, log, max_body=settings.max_body)
-
-
-def _routes(settings: Settings, models: ModelTable, sandbox_url: str | None) -> list[Route]:
-    """The configured upstreams in the operator's order; the sandbox is the only one when it was asked for."""
-
-    def pool(records: list[Record], quota_group: Callable[[str], str] = str) -> Pool:
-        return Pool(records, static_ready, clock=time.monotonic, cooldown=settings.cooldown, quota_group=quota_group)
-
-    def gemini(url: str, keys: Sequence[str]) -> Route:
-        upstream: Upstream = GeminiApi(address_of(url), models, user_agent=settings.user_agent)
-        records = [
-            Record(id=f"gemini-{n}", upstream="gemini", sort=Sort.API_KEY, secret={"key": key})
-            for n, key in enumerate(keys, 1)
-        ]
-        return Route(upstream, pool(records))
-
-    if sandbox_url is not None:
-        return [gemini(sandbox_url, [SANDBOX_KEY])]
-    routes = {}
-    configured = configured_upstreams(settings)
-    if "gemini" in configured:
-        routes["gemini"] = gemini(settings.gemini_base_url, settings.gemini_api_key)
-    if "antigravity" in configured and settings.antigravity_access_token:
-        record = Record(
-            id="antigravity-1",
-            upstream="antigravity",
-            sort=Sort.ACCESS_TOKEN,
-            secret={"access_token": settings.antigravity_access_token},
-            project=settings.antigravity_project,
-        )
-        antigravity: Upstream = Antigravity(
-            address_of(settings.antigravity_base_url), models, user_agent=settings.user_agent
-        )
-        routes["antigravity"] = Route(antigravity, pool([record], quota_group))
-    return [routes[name] for name in settings.upstreams if name in routes]
+    gateway.on_attempt, gateway.on_repair = metrics.attempt_ended, metrics.repaired
+    metrics.watch_credentials(accounts.views)
+    metrics.watch("database_queue", lambda: live.waiting)
+    metrics.watch("database_lost_total", lambda: live.lost)
+    metrics.watch("log_lost_total", lambda: log.lost + journal.lost)
+    return App(
+        gateway,
+        ChatDialect(),
+        Keys(settings.api_key),
+        images,
+        log,
+        max_body=settings.max_body,
+        metrics=metrics,
+        metrics_open=settings.metrics_open,
+        lists=lists,
+        journal=journal,
+    )
 
 
 def _chat_settings(settings: Settings) -> ChatSettings:

@@ -79,6 +79,7 @@ class Antigravity:
     name = "antigravity"
     schema_form = Target.OPENAPI
     thoughts_may_end = True
+    continues = False
 
     def __init__(
         self,

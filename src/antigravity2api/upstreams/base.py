@@ -47,6 +47,9 @@ class Upstream(Protocol):
     thoughts_may_end: bool
     """Whether a turn of thoughts alone may end without a finish reason (see ``gemini.fold.Ending``)."""
 
+    continues: bool
+    """Whether a request can go on with the ``continuationToken`` of an answer."""
+
     def lists(self, model: str) -> bool:
         """Whether the model is known to be served here; an unknown name goes to the first upstream all the same."""
 

@@ -61,6 +61,7 @@ class GeminiApi:
     name = "gemini"
     schema_form = Target.JSON_SCHEMA
     thoughts_may_end = False
+    continues = True
 
     def __init__(
         self,

@@ -428,7 +428,8 @@ def _refused(record: Record, answer: Refusal) -> Fault:
         about = f"The credential {record.id} needs a new login. Google says: {mask(answer.words)}"
     elif grants.concerns_our_client(answer.reason):
         about += " Check ANTIGRAVITY_OAUTH_CLIENT_ID and its secret."
-    return no_token(about, answer.reason)
+    # A dead refresh token is a state of the credential; the same word beside a 5xx or a wrong clock is none.
+    return no_token(about, answer.reason if answer.dead or answer.reason not in grants.DEAD else "TOKEN_FAILED")
 
 
 def _copy(fault: Fault) -> Fault:

@@ -123,6 +123,7 @@ class Vertex:
     name = "vertex"
     schema_form = Target.JSON_SCHEMA
     thoughts_may_end = False
+    continues = True
 
     def __init__(
         self,

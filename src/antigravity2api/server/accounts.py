@@ -1,0 +1,251 @@
+"""The credentials of a running gateway: the routes they make, what they need before they serve, and their news.
+
+Configuration gives some, the store gives others, and commands change those while the gateway runs: a look every second
+finds it. What an upstream says about one (needs login, closed by its terms) is written down for the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from antigravity2api.configured import configured_records, merged, open_vault
+from antigravity2api.credentials import Record, State
+from antigravity2api.errors import Fault
+from antigravity2api.gateway import Route
+from antigravity2api.gemini.call import Credential
+from antigravity2api.gemini.models import ModelTable
+from antigravity2api.onboarding import CodeAssistCalls, Projects, needs_project
+from antigravity2api.pool import Pool, View, lasting
+from antigravity2api.settings import Settings, vertex_project
+from antigravity2api.store.cooldowns import Cooldowns
+from antigravity2api.store.live import LiveDatabase
+from antigravity2api.store.vault import Vault, VaultError
+from antigravity2api.telemetry import Log
+from antigravity2api.upstreams.antigravity import Antigravity, quota_group
+from antigravity2api.upstreams.base import Transport, Upstream
+from antigravity2api.upstreams.gemini_api import GeminiApi
+from antigravity2api.upstreams.shaping import address_of
+from antigravity2api.upstreams.tokens import Tokens
+from antigravity2api.upstreams.vertex import Vertex
+
+_LOOK = 1.0
+"""Seconds between two looks at what commands and other workers changed."""
+
+
+def upstreams_of(settings: Settings, models: ModelTable) -> dict[str, Upstream]:
+    """The upstreams that these settings allow, in the operator's order."""
+    agent = settings.user_agent
+    made: dict[str, Upstream] = {
+        "gemini": GeminiApi(address_of(settings.gemini_base_url), models, user_agent=agent),
+        "vertex": Vertex(
+            vertex_project(settings),
+            settings.vertex_location,
+            models,
+            base_url=settings.vertex_base_url,
+            user_agent=agent,
+        ),
+    }
+    if settings.antigravity:  # the operator has read the terms warning
+        made["antigravity"] = Antigravity(address_of(settings.antigravity_base_url), models, user_agent=agent)
+    return {name: made[name] for name in settings.upstreams if name in made}
+
+
+class Accounts:
+    """One per process, made and used within its loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        upstreams: Mapping[str, Upstream],
+        transport: Transport,
+        log: Log,
+        live: LiveDatabase | None,
+        *,
+        on_refresh: Callable[[str], None],
+    ) -> None:
+        """Without ``live`` nothing is stored and nothing stored is used."""
+        self._log = log
+        self._on_refresh = on_refresh
+        self._configured = configured_records(settings)
+        self._vault = open_vault(settings) if live is not None else None
+        self._revision = 0
+        self._stored: Sequence[Record] = ()
+        self._problems: frozenset[str] = frozenset()
+        locks = settings.data_dir / "locks"
+        client = settings.antigravity_oauth_client_id
+        self._tokens = Tokens(
+            transport,
+            vault=self._vault,
+            token_url=settings.oauth_token_url,
+            client=(client, settings.antigravity_oauth_client_secret) if client else None,
+            locks=locks,
+            user_agent=settings.user_agent,
+            report=self._report,
+        )
+        calls = CodeAssistCalls(transport, address_of(settings.antigravity_base_url), agent=settings.user_agent)
+        self._projects = Projects(calls, vault=self._vault, locks=locks, report=self._report)
+        self._cooldowns = Cooldowns(live) if live is not None else None
+        self._pools = {
+            name: Pool(
+                [],
+                self.ready,
+                clock=time.monotonic,
+                cooldown=settings.cooldown,
+                memory=self._cooldowns,
+                quota_group=quota_group if name == "antigravity" else str,
+                on_state=self._on_state,
+            )
+            for name in upstreams
+        }
+        self._upstreams = upstreams
+        self.routes: list[Route] = []
+        """The upstreams that have a credential, in the operator's order; the same list for as long as this lives."""
+        self._writing: set[asyncio.Task[None]] = set()
+        self._watching: asyncio.Task[None] | None = None
+        self._take([])
+
+    async def open(self) -> None:
+        """Read what is stored, and look for news from now on."""
+        if self._vault is not None:
+            await self._read_store(self._vault)
+            self._watching = asyncio.create_task(self._watch(self._vault), name="accounts")
+
+    async def close(self) -> None:
+        """End what is under way; what has to be written is."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        await self._projects.close()
+        await self._tokens.close()
+        if self._writing:
+            await asyncio.wait(self._writing, timeout=2.0)
+        if self._vault is not None:
+            self._vault.close()
+
+    def active(self) -> list[str]:
+        """The upstreams that have a credential."""
+        return [route.upstream.name for route in self.routes]
+
+    def views(self) -> list[View]:
+        """How every credential is now."""
+        return [view for pool in self._pools.values() for view in pool.views()]
+
+    # -- for a request ---------------------------------------------------------------------------------------------
+
+    def ready(self, record: Record) -> Credential | None:
+        """The credential to send now, or None where a token or a project is to be had first (``obtain``)."""
+        if needs_project(record):
+            record = self._projects.known(record)
+            if needs_project(record):
+                return None
+        return self._tokens.ready(record)
+
+    def renewable(self, record: Record) -> bool:
+        """Whether a refused token can be replaced by a new one."""
+        return self._tokens.renewable(record)
+
+    async def obtain(self, record: Record, *, refused: str | None = None, misplaced: bool = False) -> Credential:
+        """The credential with what it lacked. ``refused`` is a token that an upstream answered with 401; ``misplaced``
+        says that it refused the project. Raises ``Fault``."""
+        credential = await self._tokens.obtain(record, refused=refused)
+        record = self._projects.known(record)
+        if not (misplaced or needs_project(record)):
+            return credential if credential.project else replace(credential, project=record.project)
+        try:
+            record = await self._projects.ensure(record, credential, again=misplaced)
+        except Fault as fault:
+            if fault.upstream_status != 401 or not self._tokens.renewable(record):
+                raise
+            credential = await self._tokens.obtain(record, refused=credential.secret)
+            record = await self._projects.ensure(record, credential, again=misplaced)
+        return replace(credential, project=record.project)
+
+    async def credential_for(self, upstream: str) -> Credential:
+        """A credential for what is no request of a client, such as a list of models. Raises ``Fault``."""
+        pool = self._pools[upstream]
+        lease = pool.pick("")
+        if lease is None:
+            raise pool.nobody()
+        try:
+            return lease.credential or await self.obtain(lease.record)
+        finally:
+            lease.drop()
+
+    # -- news ------------------------------------------------------------------------------------------------------
+
+    async def _watch(self, vault: Vault) -> None:
+        while True:
+            await asyncio.sleep(_LOOK)
+            try:
+                if vault.revision() != self._revision:
+                    await self._read_store(vault)
+                if self._cooldowns is not None and (rows := self._cooldowns.news()):
+                    for pool in self._pools.values():
+                        pool.merge(rows)
+            except Exception as error:  # noqa: BLE001 - the next look may go better
+                self._log.event("warning", "credentials not read", error=type(error).__name__)
+
+    async def _read_store(self, vault: Vault) -> None:
+        try:
+            revision = vault.revision()
+            stored = await asyncio.to_thread(vault.records)
+            problems = await asyncio.to_thread(vault.problems)
+        except VaultError as error:
+            self._tell_problems([str(error)])
+            return
+        self._tell_problems(problems)
+        self._revision = revision
+        self._take(stored)
+
+    def _take(self, stored: Sequence[Record]) -> None:
+        self._stored = stored
+        records = merged(self._configured, stored)
+        for name, pool in self._pools.items():
+            pool.update(record for record in records if record.upstream == name)
+        vertex = self._upstreams.get("vertex")
+        if isinstance(vertex, Vertex):
+            vertex.expect(record.location for record in records if record.location)
+        known = {record.upstream for record in records}
+        self.routes[:] = [
+            Route(upstream, self._pools[name]) for name, upstream in self._upstreams.items() if name in known
+        ]
+
+    def _tell_problems(self, problems: Sequence[str]) -> None:
+        """Each problem once, for as long as it lasts."""
+        for problem in problems:
+            if problem not in self._problems:
+                self._log.event("warning", problem)
+        self._problems = frozenset(problems)
+
+    # -- what is learned -------------------------------------------------------------------------------------------
+
+    def _on_state(self, identity: str, state: State, message: str, link: str) -> None:
+        level = "info" if state is State.READY else "warning"
+        self._log.event(level, f"credential {identity}: {state.value}", reason=message, link=link)
+        known = next((record for record in self._stored if record.id == identity), None)
+        if known is None or self._vault is None:
+            return  # of the configuration: memory knows it, and the cool-downs
+        task = asyncio.get_running_loop().create_task(self._write_state(self._vault, known, state, message, link))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _write_state(self, vault: Vault, known: Record, state: State, message: str, link: str) -> None:
+        def write() -> None:
+            current = vault.get(known.id)
+            # What was learned about an old secret says nothing about one that a login has just replaced.
+            if current is not None and lasting(current) == lasting(known):
+                vault.change(known.id, state=state, message=message, link=link)
+
+        try:
+            await asyncio.to_thread(write)
+        except VaultError as error:
+            self._log.event("warning", "state of a credential not stored", credential=known.id, reason=str(error))
+
+    def _report(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
+        if event.startswith("token"):
+            self._on_refresh("ok" if event == "token renewed" else str(fields.get("reason") or "failed"))
+        self._log.event(level, f"{event}: {fields.get('credential', '')}", **{str(k): v for k, v in fields.items()})
