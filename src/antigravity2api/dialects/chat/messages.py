@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 from antigravity2api.dialects.base import Origin, Toolbox
 from antigravity2api.dialects.chat import fields
 from antigravity2api.dialects.chat.content import Reader, inner_object, inner_value
-from antigravity2api.dialects.chat.signing import Brought, Said, Signer, bare_id
+from antigravity2api.dialects.chat.signing import Brought, Said, Signer, bare_id, wants_signatures
 from antigravity2api.dialects.chat.tools import Names
 from antigravity2api.dialects.chat.turns import Asked, Lost, Turn, Waiting, in_steps, with_thoughts
 from antigravity2api.errors import invalid
+from antigravity2api.gemini.memory import forgotten
 from antigravity2api.gemini.models import ModelProfile
 from antigravity2api.gemini.parts import current_turn
-from antigravity2api.gemini.signature import ESCAPE, args_of, thread_named
+from antigravity2api.gemini.signature import ESCAPE, SignatureStore, args_of, thread_named
 from antigravity2api.gemini.types import Content, Part
 
 _ROLES = "'system', 'developer', 'user', 'assistant', 'tool' and 'function'"
@@ -43,13 +44,15 @@ def read_messages(
     return walk.finish()
 
 
-def read_plain(messages: list[Any], profile: ModelProfile) -> History | None:
-    """The usual messages in one look: text alone, the system's first, then the user's to begin and to end with.
+def read_plain(messages: list[Any], profile: ModelProfile, signatures: SignatureStore) -> History | None:
+    """The usual messages in one look: text alone, the system's first, then the user's to begin and to end with, and
+    answers in between of which no signature is known.
 
     None for whatever else there is, right or wrong; ``read_messages`` makes the same of what is read here.
     """
     system: list[Part] = []
     contents: list[Content] = []
+    answers: list[str] = []
     last: str | None = None
     parts: list[Part] | None = None
     try:
@@ -58,8 +61,9 @@ def read_plain(messages: list[Any], profile: ModelProfile) -> History | None:
             if len(message) != 2 or type(text) is not str or not text:
                 return None
             if role == "assistant":
-                if "![" in text or profile.signatures != "none":  # a picture or a signed text of an earlier answer
+                if "![" in text or text.isspace():  # a picture of an earlier answer, perhaps
                     return None
+                answers.append(text)
             elif role != "user":
                 if last is not None or role not in ("system", "developer"):
                     return None
@@ -75,6 +79,10 @@ def read_plain(messages: list[Any], profile: ModelProfile) -> History | None:
         return None
     if last != "user" or contents[0]["role"] != "user" or (system and not profile.system):
         return None
+    if answers and wants_signatures(profile):
+        thread = thread_named(contents[0]["parts"][0]["text"])
+        if not forgotten(signatures, thread, answers):
+            return None
     return History(system, contents)
 
 
@@ -288,7 +296,7 @@ class _Walk:
             return
         # The label names the call: a history that was trimmed is normal, and nothing is lost in silence.
         shown: list[Part] = [{"text": f"[result of {name or identity or _NAMELESS}] {text}"}, *media]
-        self._user(shown)
+        self._user([*shown])
         self.waiting.lose(identity or None, Lost(name, _response(text), media, self.turns[-1], shown))
 
     def finish(self) -> History:

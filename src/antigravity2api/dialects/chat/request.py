@@ -85,7 +85,7 @@ def parse_chat(body: bytes | bytearray, origin: Origin, box: Toolbox, plans: Pla
     if not messages:
         raise invalid("Invalid 'messages': empty array. Expected at least one message.", "messages", "empty_array")
     names, applied = tools.names, plan.applied
-    history = read_plain(messages, plan.profile)
+    history = read_plain(messages, plan.profile, box.signatures)
     if history is None:
         names, notes = names.copy(), list(applied)
         history = read_messages(messages, plan.profile, origin, box, names, notes)
