@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from antigravity2api.dialects.base import ChatSettings, Origin, StoredImage, Toolbox
@@ -25,6 +26,9 @@ class Signatures:
 
     def get(self, key: str) -> Signed | None:
         return self.held.get(key)
+
+    def none_of(self, keys: Sequence[str]) -> bool:
+        return all(self.get(key) is None for key in keys)
 
 
 class Images:

@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 
 from antigravity2api.dialects.chat.messages import read_messages, read_plain
 from antigravity2api.dialects.chat.tools import Names
+from antigravity2api.gemini.signature import Signed, text_key, thread_named
 from fakes.chat_box import make_box, origin
 
 _MODELS = ["gemini-2.5-flash", "gemini-3-pro-preview", "gemma-3-27b-it", "gemini-2.5-flash-image"]
 _TEXTS = st.sampled_from(["", " ", "a", "b ", "![x](y)", "\ud800", "![x](/images/a.png)"])
 _ODD = st.none() | st.just([]) | st.just([{"type": "text", "text": "x"}])
+_WORDS = st.sampled_from(["a", "b", "a", "c"])
+_COUNTS = st.integers(0, 1)
 _MESSAGES = st.fixed_dictionaries(
     {
         "role": st.sampled_from(["user", "user", "assistant", "assistant", "system", "developer"]),
@@ -24,11 +27,18 @@ _MESSAGES = st.fixed_dictionaries(
 
 
 @settings(max_examples=120, deadline=None)
-@given(st.lists(_MESSAGES, min_size=1, max_size=6), st.sampled_from(_MODELS))
-def test_plain_messages_are_read_as_any_other(messages: list[dict[str, Any]], model: str) -> None:
+@given(
+    st.lists(_MESSAGES, min_size=1, max_size=6), st.sampled_from(_MODELS), st.lists(st.tuples(_WORDS, _WORDS, _COUNTS))
+)
+def test_plain_messages_are_read_as_any_other(
+    messages: list[dict[str, Any]], model: str, signed: list[tuple[str, str, int]]
+) -> None:
     box = make_box()
     profile = box.models.profile(model)
-    found = read_plain(messages, profile)
+    for first, text, count in signed:
+        key = text_key(thread_named(first), text) + (f":{count}" if count else "")
+        box.signatures.put(key, Signed("c2ln", profile.family, origin().upstream, length=len(text)))
+    found = read_plain(messages, profile, box.signatures)
     if found is None:
         return
     notes: list[str] = []
@@ -38,9 +48,10 @@ def test_plain_messages_are_read_as_any_other(messages: list[dict[str, Any]], mo
 
 
 def test_the_usual_messages_take_the_short_way() -> None:
-    profile = make_box().models.profile("gemini-2.5-flash")
+    box = make_box()
+    profile = box.models.profile("gemini-2.5-flash")
     said = [("system", "s"), ("user", "a"), ("user", "b"), ("assistant", "c"), ("user", "d")]
-    found = read_plain([{"role": role, "content": text} for role, text in said], profile)
+    found = read_plain([{"role": role, "content": text} for role, text in said], profile, box.signatures)
     assert found is not None
     assert found.system == [{"text": "s"}]
     assert found.contents == [
@@ -48,5 +59,5 @@ def test_the_usual_messages_take_the_short_way() -> None:
         {"role": "model", "parts": [{"text": "c"}]},
         {"role": "user", "parts": [{"text": "d"}]},
     ]
-    assert read_plain(["x"], profile) is None
-    assert read_plain([{"role": ["user"], "content": "x"}], profile) is None
+    assert read_plain(["x"], profile, box.signatures) is None
+    assert read_plain([{"role": ["user"], "content": "x"}], profile, box.signatures) is None

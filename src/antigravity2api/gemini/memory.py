@@ -55,8 +55,9 @@ class Keeper:
     def thought(self, text: str, signature: str) -> None:
         """A whole signed thought; its text may have been left out by the model."""
         self._thoughts.append((text, signature))
-        if text:
-            self._put(thought_key(self.thread, text), Signed(signature, self._family, self._upstream))
+        edges = _edges(text)
+        if text.strip() and len(edges[0]) + len(edges[1]) <= _MOST_EDGE:
+            self._put(thought_key(self.thread, text), Signed(signature, self._family, self._upstream, edges=edges))
 
     def text(self, index: int, length: int, signature: str) -> None:
         """A signed part of the text: the piece of that index (the next one, where it is empty), and its length."""
@@ -107,8 +108,8 @@ class Keeper:
             return
         whole = "".join(pieces)
         said = whole.strip()
-        before, behind = whole[: len(whole) - len(whole.lstrip())], whole[len(whole.rstrip()) :]
-        if not said or len(before) + len(behind) > _MOST_EDGE:
+        edges = _edges(whole)
+        if not said or len(edges[0]) + len(edges[1]) > _MOST_EDGE:
             return  # nothing that a client returns would name it
         parts = [(0, 0, "")] if thoughts else []
         if altered:
@@ -124,7 +125,7 @@ class Keeper:
             hidden = concealed(thoughts) if number == 0 else ""
             signed = Signed(
                 signature, self._family, self._upstream,
-                step=step, place=start, length=length, edges=(before, behind), hidden=hidden,
+                step=step, place=start, length=length, edges=edges, hidden=hidden,
             )  # fmt: skip
             self._put(_nth(text_key(self.thread, said, number), earlier), signed)
 
@@ -146,6 +147,11 @@ class Keeper:
 
     def _put(self, key: str, signed: Signed) -> None:
         self._store.put(key, signed)
+
+
+def _edges(text: str) -> tuple[str, str]:
+    """The white space around a text."""
+    return text[: len(text) - len(text.lstrip())], text[len(text.rstrip()) :]
 
 
 def _nth(key: str, count: int) -> str:
@@ -170,7 +176,7 @@ class Recalled(NamedTuple):
 class Recall:
     """Finds what a ``Keeper`` remembered, for a request to one model family on one upstream."""
 
-    __slots__ = ("_counts", "_family", "_texts", "_store", "_upstream", "foreign", "thread")
+    __slots__ = ("_counts", "_family", "_store", "_texts", "_upstream", "foreign", "thread")
 
     def __init__(self, store: SignatureStore, family: str, upstream: str) -> None:
         self._store = store
@@ -232,15 +238,29 @@ class Recall:
         count = self._counts[key] = self._counts.get(key, -1) + 1
         return count
 
-    def thought(self, text: str) -> str | None:
-        """The signature of a thought by its text."""
+    def thought(self, text: str) -> tuple[str, str] | None:
+        """A thought as it came, by its text, and its signature."""
         signed = self._store.get(thought_key(self.thread, text)) if text else None
-        return signed.signature if signed is not None and self.may_go(signed) else None
+        if signed is None or not self.may_go(signed):
+            return None
+        before, behind = signed.edges
+        return before + text.strip() + behind, signed.signature
 
     def image(self, name: str) -> str | None:
         """The signature of a picture by the hash of its bytes."""
         signed = self._store.get(image_key(name))
         return signed.signature if signed is not None and self.may_go(signed) else None
+
+
+def forgotten(store: SignatureStore, thread: str, answers: Sequence[str]) -> bool:
+    """Whether nothing is remembered of any of a conversation's answers, given in order by their texts."""
+    counts: dict[str, int] = {}
+    keys = []
+    for text in answers:
+        key = text_key(thread, text)
+        count = counts[key] = counts.get(key, -1) + 1
+        keys.append(_nth(key, count))
+    return store.none_of(keys)
 
 
 def cut(text: str, signed: Sequence[Signed]) -> list[tuple[str, str | None]] | None:

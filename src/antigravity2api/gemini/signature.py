@@ -99,13 +99,16 @@ def _revealed(signed: Signed) -> dict[str, Any]:
 
 
 class SignatureStore(Protocol):
-    """The seam that a durable or shared store joins later. Both calls are quick and never raise."""
+    """The seam that a durable or shared store joins later. The calls are quick and never raise."""
 
     def put(self, key: str, signed: Signed) -> None:
         """Remember ``signed`` under ``key`` (bounded; the oldest goes first)."""
 
     def get(self, key: str) -> Signed | None:
         """What was remembered under ``key``, or None."""
+
+    def none_of(self, keys: Sequence[str]) -> bool:
+        """Whether nothing is remembered under any of ``keys``: quicker than to ask for each."""
 
 
 class MemorySignatures:
@@ -160,6 +163,10 @@ class MemorySignatures:
             return None
         self._held.move_to_end(key)
         return signed
+
+    def none_of(self, keys: Sequence[str]) -> bool:
+        """Whether nothing is remembered under any of ``keys``."""
+        return all(self.get(key) is None for key in keys)
 
     def _forget(self, key: str) -> None:
         found = self._held.pop(key, None)

@@ -43,6 +43,7 @@ class LiveDatabase:
         self._clock = clock
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
+        self._opened = 0
         self._look_again = 0.0
         self._write_after = 0.0
         self._read_after = 0.0
@@ -93,6 +94,11 @@ class LiveDatabase:
             return None
         return found
 
+    def version(self) -> tuple[int, int] | None:
+        """Another value after every write that was not made here, and in another file; None where it cannot be told."""
+        found = self.read("PRAGMA data_version", ())
+        return None if found is None else (self._opened, found[0])
+
     def close(self) -> None:
         """Write what is waiting, and let go of the file."""
         self._writer.close()
@@ -108,6 +114,7 @@ class LiveDatabase:
             connection = database.connect_known(self._path, busy=_PATIENCE)
             connection.execute("PRAGMA wal_autocheckpoint = 0")  # syncing the disk is the thread's work
             self._connection, self._file = connection, database.identity(self._path)
+            self._opened += 1
         return connection
 
     def _failed(self, error: Exception) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -36,11 +36,10 @@ _PUT = (
     " VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 _TOTAL = "SELECT count(*), total(length(signature) + ifnull(length(sealed), 0)) FROM signatures"
-_OLDEST = (
-    "SELECT id, created <= ?, length(signature) + ifnull(length(sealed), 0) FROM signatures ORDER BY id LIMIT ?"
-)
+_OLDEST = "SELECT id, created <= ?, length(signature) + ifnull(length(sealed), 0) FROM signatures ORDER BY id LIMIT ?"
 _GET = "SELECT signature, family, upstream, created, beside, sealed FROM signatures WHERE key = ?"
 _NONCE = 12
+_MOST_ABSENT = 5_000
 
 
 class DurableSignatures:
@@ -65,11 +64,15 @@ class DurableSignatures:
         self._max_rows = max_rows
         self._max_bytes = max_bytes
         self._wall = wall
+        self._absent: dict[str, None] = {}
+        """Keys that the database did not have in the version named next."""
+        self._absent_in: tuple[int, int] | None = None
         live.add_chore(self.prune)
 
     def put(self, key: str, signed: Signed) -> None:
         """Remember ``signed`` under ``key``, here and for the other workers."""
         self._memory.put(key, signed)
+        self._absent.pop(key, None)
         signature = signed.signature
         if not signature.isascii():
             return  # no signature of Google's; a client would get it back from memory
@@ -97,6 +100,27 @@ class DurableSignatures:
         signed = _with_beside(Signed(signature.decode("ascii", "replace"), family, upstream, hidden=hidden), beside)
         self._memory.put(key, signed, age=age)
         return signed
+
+    def none_of(self, keys: Sequence[str]) -> bool:
+        """Whether nothing is remembered under any of ``keys``.
+
+        A conversation asks for all its earlier texts with every turn, and most were never signed: what was not there is
+        not looked for again until somebody else has written.
+        """
+        for key in keys:
+            if self._memory.get(key) is not None:
+                return False
+        version = self._live.version()
+        if version != self._absent_in or len(self._absent) > _MOST_ABSENT:
+            self._absent.clear()
+            self._absent_in = version
+        unknown = [key for key in keys if key not in self._absent]
+        for key in unknown:
+            if self.get(key) is not None:
+                return False
+        if unknown and version is not None and self._live.version() == version:
+            self._absent.update(dict.fromkeys(unknown))
+        return True
 
     def prune(self, connection: sqlite3.Connection) -> None:
         """Remove what is too old or too much, the oldest first, in slices. Raises sqlite3.Error."""
@@ -143,10 +167,11 @@ def _beside(signed: Signed) -> bytes | None:
 
 
 def _with_beside(signed: Signed, beside: object) -> Signed:
-    if not isinstance(beside, bytes):
-        return signed
     try:
-        call_id, step, place, length, mark, before, behind = orjson.loads(beside)
-    except ValueError:
-        return signed  # a damaged page
+        call_id, step, place, length, mark, before, behind = orjson.loads(beside) if isinstance(beside, bytes) else ()
+    except (TypeError, ValueError):
+        return signed  # nothing, or a damaged page
+    texts = (call_id, step, mark, before, behind)
+    if not (all(isinstance(text, str) for text in texts) and type(place) is int and type(length) is int):
+        return signed
     return replace(signed, call_id=call_id, step=step, place=place, length=length, mark=mark, edges=(before, behind))

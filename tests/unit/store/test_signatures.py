@@ -6,12 +6,13 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from antigravity2api.gemini.signature import MemorySignatures, Signed
+from antigravity2api.gemini.signature import MemorySignatures, Signed, concealed
 from antigravity2api.store import database
 from antigravity2api.store.live import LiveDatabase
 from antigravity2api.store.signatures import DurableSignatures
@@ -52,6 +53,22 @@ def store(path):
     yield make
     for live in lives:
         live.close()
+
+
+def test_what_is_not_there_is_known_until_another_worker_writes(store):
+    one, other = store(), store()
+    asked = []
+    get = other.get
+    other.get = lambda key: asked.append(key) or get(key)
+    assert other.none_of(["a", "b"])
+    assert other.none_of(["b", "a", "c"])
+    assert asked == ["a", "b", "c"]
+    one.put("b", SIGNED)
+    assert not other.none_of(["a", "b"])
+    assert one.none_of(["a"])
+    one.put("a", SIGNED)
+    assert not one.none_of(["a"])
+    assert not other.none_of(["c", "a"])
 
 
 def test_another_worker_has_it_at_once(store):
@@ -285,3 +302,55 @@ def test_without_signatures_the_file_is_never_touched(path):
     """Starting and idling open no connection and no thread."""
     assert programs.run(IDLES, path) == "1\n"
     assert [file.name for file in path.parent.iterdir()] == ["x.db"]
+
+
+# --- what stands beside a signature -----------------------------------------------------------------------------------
+
+WORDS = "a thought about canaries"
+WHOLE = Signed(
+    "c2lnbmF0dXJl", "claude", "antigravity", call_id="toolu_1", step="abc", place=2, length=7, mark="00ff",
+    edges=("\n", " "), hidden=concealed([(WORDS, "dGhvdWdodA==")], {"level": "canary"}),
+)  # fmt: skip
+
+
+def test_everything_beside_a_signature_comes_back(store):
+    one, other = store(), store()
+    one.put("call:x", WHOLE)
+    assert other.get("call:x") == WHOLE
+
+
+def test_words_of_a_conversation_are_in_the_file_only_encrypted(store, path):
+    one = store()
+    one.put("call:x", WHOLE)
+    one.put("call:y", SIGNED)
+    kept = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    assert b"toolu_1" in kept
+    assert b"canar" not in kept and b"dGhvdWdodA" not in kept
+    with closing(sqlite3.connect(path)) as connection:
+        (sealed,) = connection.execute("SELECT sealed FROM signatures WHERE sealed IS NOT NULL").fetchone()
+        connection.execute("UPDATE signatures SET sealed = ?", (sealed,))
+        connection.commit()
+    other = store()
+    assert other.get("call:x").hidden == WHOLE.hidden
+    assert other.get("call:y").hidden == "", "another row's key does not open it"
+
+
+@pytest.mark.parametrize("damage", [b"", b"x", b"[]", b"\xff" * 40, b"[1,2,3,4,5,6,7]", b'{"a":1}'])
+@pytest.mark.parametrize("column", ["beside", "sealed"])
+def test_a_damaged_page_beside_a_signature_costs_no_more_than_that(store, path, damage, column):
+    store().put("call:x", WHOLE)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"UPDATE signatures SET {column} = ?", (damage,))
+        connection.commit()
+    found = store().get("call:x")
+    assert (found.signature, found.family) == (WHOLE.signature, WHOLE.family)
+
+
+def test_what_is_sealed_counts_for_the_bound(store, path):
+    made = store(max_bytes=20_000)
+    for number in range(20):
+        made.put(f"call:{number}", replace(WHOLE, hidden=concealed([("x" * 5_000, "cw==")])))
+    with closing(database.connect_known(path, busy=1)) as connection:
+        made.prune(connection)
+        left = connection.execute("SELECT count(*) FROM signatures").fetchone()[0]
+    assert 0 < left <= 4

@@ -67,6 +67,11 @@ class Said(NamedTuple):
     position: int
 
 
+def wants_signatures(profile: ModelProfile) -> bool:
+    """Whether the model has to do with signatures at all."""
+    return profile.signatures != "none" or not profile.known
+
+
 class Signer:
     """Finds signatures for one request. Those of another model family or upstream are never handed back."""
 
@@ -74,8 +79,7 @@ class Signer:
 
     def __init__(self, profile: ModelProfile, origin: Origin, box: Toolbox) -> None:
         self.recall = Recall(box.signatures, profile.family, origin.upstream)
-        self.wanted = profile.signatures != "none" or not profile.known
-        """Whether the model has to do with signatures at all."""
+        self.wanted = wants_signatures(profile)
         self._claude = profile.family == "claude"
         self._moved = origin.moved
 
@@ -237,13 +241,13 @@ class Signer:
         for words, signature in brought.thoughts:
             known = self.recall.thought(words)
             if known is not None:
-                found.append((words, known))
+                found.append(known)
             elif self._claude and not self.is_foreign(signature):
                 found.append((words, signature))
         if not found and brought.reasoning:
             known = self.recall.thought(brought.reasoning)
             if known is not None:
-                found.append((brought.reasoning, known))
+                found.append(known)
         return found
 
 
