@@ -144,6 +144,7 @@ async def test_claude_thinks_signs_and_calls(sandbox: Sandbox) -> None:
     assert "rain" in (await wrapped(sandbox, request, CLAUDE)).text
     for change, word in (
         (lambda parts: parts.pop(0), "Expected `thinking`"),
+        (lambda parts: parts[0].pop("thoughtSignature"), "thinking.signature: Field required"),
         (lambda parts: parts[0].update(text="Otherwise."), "Invalid `signature` in `thinking` block"),
         (lambda parts: parts[0].update(thoughtSignature="skip_thought_signature_validator"), "Invalid `signature`"),
     ):

@@ -14,6 +14,9 @@ _ID = re.compile(r"[a-zA-Z0-9_-]+", re.ASCII)
 
 def check_claude(request: Json, rules: Rules) -> None:
     """Raise the vendor's 400 for what the Gemini rules let pass."""
+    for index, content in enumerate(request["contents"]):
+        if _ends_unsigned(content):
+            raise nested(f"messages.{index}.content.0.thinking.signature: Field required")
     config: Json = request.get("generationConfig") or {}
     budget = (config.get("thinkingConfig") or {}).get("thinkingBudget") or 0
     if budget > 0:
@@ -36,6 +39,15 @@ def check_claude(request: Json, rules: Rules) -> None:
             found = (part.get("functionCall") or part.get("functionResponse") or {}).get("id", "")
             if not _ID.fullmatch(found):
                 raise nested(f"messages.{index}.content.0.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'")
+
+
+def _ends_unsigned(content: Json) -> bool:
+    """Whether a thought ends without its signature; it may come in several parts, the last of which is signed."""
+    parts = content.get("parts") or []
+    return any(
+        part.get("thought") and "thoughtSignature" not in part and not (after or {}).get("thought")
+        for part, after in zip(parts, [*parts[1:], None], strict=True)
+    )
 
 
 def _check_thoughts_first(contents: list[Json]) -> None:

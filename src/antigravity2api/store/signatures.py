@@ -167,10 +167,12 @@ def _beside(signed: Signed) -> bytes | None:
 
 
 def _with_beside(signed: Signed, beside: object) -> Signed:
+    if not isinstance(beside, bytes):
+        return signed
     try:
-        call_id, step, place, length, mark, before, behind = orjson.loads(beside) if isinstance(beside, bytes) else ()
+        call_id, step, place, length, mark, before, behind = orjson.loads(beside)
     except (TypeError, ValueError):
-        return signed  # nothing, or a damaged page
+        return signed  # a damaged page
     texts = (call_id, step, mark, before, behind)
     if not (all(isinstance(text, str) for text in texts) and type(place) is int and type(length) is int):
         return signed

@@ -39,6 +39,11 @@ _IN_ID = "__thought__"
 """LiteLLM's mark in an id that has a signature behind it."""
 _SHORTEST_IN_ID = 64
 """Characters of a signature in an id; a shorter rest is what a client left of one."""
+_OPENAI = frozenset(
+    "role content refusal annotations audio name tool_calls function_call "  # of messages
+    "id type function custom arguments input".split()
+)
+"""Fields of OpenAI's own in messages, calls and functions: none of them holds a signature."""
 _THINKING = ("thinking", "text", "reasoning", "summary", "content")
 _MOST_READ = 256
 
@@ -87,8 +92,10 @@ class Signer:
 
     def brought(self, message: Mapping[str, Any], path: str) -> Brought:
         """Everything in an assistant message that may be a signature. Raises ``Fault`` for our own field alone."""
+        if message.keys() <= _OPENAI and not isinstance(message.get("content"), list):
+            return Brought()
         found = Brought(own=self._acceptable(documented(message, path)))
-        if not self.wanted or (len(message) <= 2 and not isinstance(message.get("content"), list)):
+        if not self.wanted:
             return found
         calls = message.get("tool_calls")
         names = {call["id"] for call in calls if _has_id(call)} if isinstance(calls, list) else set()
@@ -176,7 +183,9 @@ class Signer:
 
     def _loose(self, call: Mapping[str, Any], function: Mapping[str, Any], said: Said, brought: Brought) -> str | None:
         """What another gateway's spelling says about one call."""
-        given = spelled(call) or spelled(function)
+        given = None
+        if not (call.keys() <= _OPENAI and function.keys() <= _OPENAI):
+            given = spelled(call) or spelled(function)
         if given is None:
             given = _behind_id(call.get("id"))
         given = self._acceptable(given) or brought.calls.get(said.identity)
