@@ -78,14 +78,16 @@ def _say_upstreams(settings: Settings, *, sandbox: bool) -> None:
 
 def _stored_upstreams(settings: Settings) -> set[str]:
     """The upstreams that have a credential in the store."""
-    from antigravity2api.configured import open_vault
+    import sqlite3
+
+    from antigravity2api.cli.look import stored_records
     from antigravity2api.store.database import DatabaseError
-    from antigravity2api.store.vault import VaultError
+    from antigravity2api.store.secrets import SecretsError
 
     try:
-        records = open_vault(settings).records()
-    except (DatabaseError, VaultError):
-        return set()  # the start says what is wrong with it
+        records, _ = stored_records(settings)  # changes nothing: the start mends what is damaged, and says so
+    except (sqlite3.Error, OSError, DatabaseError, SecretsError):
+        return set()
     return {record.upstream for record in records if settings.antigravity or record.upstream != "antigravity"}
 
 

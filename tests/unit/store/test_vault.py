@@ -426,8 +426,8 @@ def test_a_kill_at_any_moment_leaves_old_or_new(path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_two_hundred_kills(path):
-    killed_while_it_writes(path, 200)
+def test_sixty_kills(path):
+    killed_while_it_writes(path, 60)
 
 
 ROTATES = """
