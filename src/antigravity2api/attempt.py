@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from orjson import loads
+
 from antigravity2api.dialects.base import Encoder
 from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gemini.continuation import MARK, Continuation
@@ -73,9 +75,9 @@ class Attempt:
         self._deliver = deliver
         self._clock = clock
         self._ended = ended
-        self._reader = EventReader()
+        self._reader: EventReader | None = None
         # What every event needs is looked up once.
-        self._read = self._reader.feed
+        self._read: Callable[[bytes], list[bytes]] | None = None
         self._unwrap = upstream.unwrap if story is None else self._unwrap_piece
         self._feed = consumer.feed
         self._finish = consumer.finish
@@ -109,7 +111,8 @@ class Attempt:
                 self._error_body += data
             return
         try:
-            events = self._read(data)
+            read = self._read
+            events = read(data) if read is not None else self._read_first(data)
             if events:
                 self._take(events)
         except Exception as error:  # noqa: BLE001 - nothing may escape into the socket's callback
@@ -121,8 +124,7 @@ class Attempt:
         try:
             if self._error_body is not None:
                 raise self._refusal()
-            events = self._reader.flush()
-            if events:
+            if self._reader is not None and (events := self._reader.flush()):
                 self._take(events)
             self._complete()
         except Exception as error:  # noqa: BLE001 - as above
@@ -184,6 +186,26 @@ class Attempt:
             self._deliver(tail, self._clock())
         self.settle(None)
 
+    def _read_first(self, data: bytes) -> list[bytes]:
+        """Read as long as all that came is whole answers, each in a read of its own: they need no reader to find their
+        ends, and would be parsed twice by one."""
+        if data[:1] == b"{" and data.rstrip()[-1:] == b"}":
+            try:
+                chunk = loads(data)
+            except ValueError:
+                pass  # the beginning of one, or a broken one
+            else:
+                if MARK in data and self.story is None:
+                    self._begin_story()
+                now = self.since = self._clock()
+                if self.first_at is None:
+                    self.first_at = now
+                self._take_chunk(chunk, now)
+                return []
+        reader = self._reader = EventReader()
+        self._read = reader.feed
+        return reader.feed(data)
+
     def _take(self, events: list[bytes]) -> None:
         now = self.since = self._clock()
         if self.first_at is None:
@@ -195,12 +217,15 @@ class Attempt:
                 chunk = loads_upstream(events[0])
             except ValueError:
                 raise _unreadable() from None
-            piece = self._feed(self._unwrap(chunk))
-            self.events += 1
-            if piece:
-                self._deliver(piece, now)
+            self._take_chunk(chunk, now)
         else:
             self._take_several(events, now)
+
+    def _take_chunk(self, chunk: Any, now: float) -> None:
+        piece = self._feed(self._unwrap(chunk))
+        self.events += 1
+        if piece:
+            self._deliver(piece, now)
 
     def _take_several(self, events: list[bytes], now: float) -> None:
         """The events of one read leave in one write."""
