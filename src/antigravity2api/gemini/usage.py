@@ -33,8 +33,9 @@ class Usage(NamedTuple):
         return self.prompt + self.completion
 
 
-def usage_of(meta: Mapping[str, Any]) -> Usage:
-    """Google's counters (total = prompt + candidates + toolUsePrompt + thoughts) as ``Usage``."""
+def usage_of(meta: Mapping[str, Any], *, modalities: bool = True) -> Usage:
+    """Google's counters (total = prompt + candidates + toolUsePrompt + thoughts) as ``Usage``; without ``modalities``
+    for who does not look at those."""
     get = meta.get
     prompt = asked = _count(get("promptTokenCount"))
     completion = _count(get("candidatesTokenCount"))
@@ -54,8 +55,8 @@ def usage_of(meta: Mapping[str, Any]) -> Usage:
         completion,
         cached,
         thoughts,
-        _by_modality(meta["promptTokensDetails"]) if "promptTokensDetails" in meta else _NONE,
-        _by_modality(meta["candidatesTokensDetails"]) if "candidatesTokensDetails" in meta else _NONE,
+        _by_modality(meta["promptTokensDetails"]) if modalities and "promptTokensDetails" in meta else _NONE,
+        _by_modality(meta["candidatesTokensDetails"]) if modalities and "candidatesTokensDetails" in meta else _NONE,
         total if "totalTokenCount" in meta else None,
     )
 

@@ -51,7 +51,26 @@ _VERTEX_CONFIG = frozenset({"audioTimestamp", "modelConfig", "modelSelectionConf
 _VERTEX_IMAGE = frozenset({"imageOutputOptions", "personGeneration", "prominentPeople"})
 _VERTEX_TOOLS = frozenset({"enterpriseWebSearch", "exaAiSearch", "parallelAiSearch", "retrieval"})
 _VERTEX_SEARCH = frozenset({"blockingConfidence", "excludeDomains"})
+_PLAIN = frozenset({"contents", "generationConfig", "systemInstruction"})
+_PLAIN_CONFIG = frozenset(
+    {
+        "candidateCount",
+        "frequencyPenalty",
+        "maxOutputTokens",
+        "presencePenalty",
+        "responseMimeType",
+        "responseModalities",
+        "seed",
+        "stopSequences",
+        "temperature",
+        "thinkingConfig",
+        "topK",
+        "topP",
+    }
+)
+"""What goes up as it is: a request of these alone needs no fitting."""
 _MOST_HEADERS = 256
+_MOST_TARGETS = 256
 _VERSION = re.compile(r"v\d[a-z0-9]{0,15}").fullmatch
 
 
@@ -81,6 +100,7 @@ class GeminiApi:
         self._schemas = SchemaCache()
         self._used = UsedSecrets()
         self._headers: dict[tuple[str, bool], tuple[tuple[str, str], ...]] = {}
+        self._targets: dict[tuple[str, bool], str] = {}
 
     def lists(self, model: str) -> bool:
         """Whether the model table has the model as one of the Gemini API's."""
@@ -89,16 +109,26 @@ class GeminiApi:
 
     def prepare(self, call: Call, credential: Credential, *, target: Target | None = None) -> HttpRequest:
         """The request for one attempt. Raises ``Fault``."""
+        path = self._targets.get((call.model, call.stream)) or self._new_target(call)
+        secret = credential.secret
+        self._used.add(secret)
+        headers = self._headers.get((secret, call.stream)) or self._new_headers(credential, stream=call.stream)
+        request: Mapping[str, Any] = call.request
+        if request.keys() <= _PLAIN and request.get("generationConfig", {}).keys() <= _PLAIN_CONFIG:
+            return HttpRequest("POST", path, headers, dumps(request))
+        notes: list[str] = []
+        fitted = _fitted(call, chosen_target(call, target, self.schema_form), notes, self._schemas)
+        return HttpRequest("POST", path, headers, dumps(fitted), distinct(notes))
+
+    def _new_target(self, call: Call) -> str:
+        """The path of a model's method. Raises ``Fault`` for a name that cannot stand in one."""
         model = check_name(call.model)
         path = model if "/" in model else f"models/{model}"
         method = "streamGenerateContent?alt=sse" if call.stream else "generateContent"
-        self._used.add(credential.secret)
-        notes: list[str] = []
-        request = _fitted(call, chosen_target(call, target, self.schema_form), notes, self._schemas)
-        headers = self._headers.get((credential.secret, call.stream)) or self._new_headers(
-            credential, stream=call.stream
-        )
-        return HttpRequest("POST", f"/{self._version}/{path}:{method}", headers, dumps(request), distinct(notes))
+        if len(self._targets) >= _MOST_TARGETS:
+            self._targets.clear()
+        target = self._targets[model, call.stream] = f"/{self._version}/{path}:{method}"
+        return target
 
     def _new_headers(self, credential: Credential, *, stream: bool) -> tuple[tuple[str, str], ...]:
         """The headers for one credential, the same object for all its requests."""

@@ -87,7 +87,6 @@ class Connection(asyncio.Protocol):
         "_keep_alive",
         "_offset",
         "_parser",
-        "_paused",
         "_received",
         "_rest",
         "_status",
@@ -96,6 +95,7 @@ class Connection(asyncio.Protocol):
         "closed",
         "idle_since",
         "on_body",
+        "paused",
         "served",
     )
 
@@ -105,7 +105,7 @@ class Connection(asyncio.Protocol):
         self._rest: memoryview | None = None
         self._offset = 0
         self._blocked = False
-        self._paused = False
+        self.paused = False
         self._body: list[bytes] = []
         self.on_body = self._body.append
         """For the parser: a piece of the body costs no call of ours."""
@@ -167,14 +167,14 @@ class Connection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Stop reading."""
-        if not self._paused and self.usable and self._transport is not None:
-            self._paused = True
+        if not self.paused and self.usable and self._transport is not None:
+            self.paused = True
             self._transport.pause_reading()
 
     def resume(self) -> None:
         """Read again."""
-        if self._paused and self.usable and self._transport is not None:
-            self._paused = False
+        if self.paused and self.usable and self._transport is not None:
+            self.paused = False
             self._transport.resume_reading()
 
     def abort(self) -> None:
@@ -337,6 +337,7 @@ class Connection(asyncio.Protocol):
 
     def _end(self, holder: Holder) -> None:
         """The answer is whole by its own framing."""
+        transport = self._transport
         if self._decoder is not None and not self._decoder.whole:
             self._fail(_bad("The upstream's compressed answer is incomplete."))
             return
@@ -345,9 +346,10 @@ class Connection(asyncio.Protocol):
             and self._framing is Framing.MARKED
             and not self._extra
             and self._rest is None
-            and self.usable
-            and self._transport is not None
-            and not self._transport.get_write_buffer_size()
+            and not self.closed
+            and transport is not None
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()
         )
         self._holder = None
         self._rest = None

@@ -133,9 +133,13 @@ class HttpTransport:
         if self._closed or self._idle_count >= self._max_idle:
             connection.abort()
             return
-        connection.resume()
+        if connection.paused:
+            connection.resume()
         connection.idle_since = self._loop.time()
-        self._idle.setdefault(address, deque()).append(connection)
+        connections = self._idle.get(address)
+        if connections is None:
+            connections = self._idle[address] = deque()
+        connections.append(connection)
         self._idle_count += 1
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(self._idle_limit, self._sweep)
@@ -146,7 +150,7 @@ class HttpTransport:
         while connections:
             connection = connections.pop()
             self._idle_count -= 1
-            if connection.usable and self._loop.time() - connection.idle_since < self._idle_limit:
+            if self._loop.time() - connection.idle_since < self._idle_limit and connection.usable:
                 return connection
             connection.abort()
         return None
@@ -358,7 +362,7 @@ class _HttpExchange:
         if self._paused:
             connection.pause()
         head, body = self.head, self.body
-        if not connection.reused:
+        if not connection.served:
             self.body = b""  # a large one need not live as long as the answer
         connection.send(head, body, self)
 
@@ -382,10 +386,13 @@ class _HttpExchange:
 
     def completed(self, connection: Connection, *, reusable: bool) -> None:
         self._connection = None
+        transport = self._transport
         if reusable:
-            self._transport.keep(self.address, connection)
+            transport.keep(self.address, connection)
         if not self.over:
-            self._finish()
+            self.over = True
+            self.body = b""
+            transport.forget(self)
             self.sink.on_end()
 
     def broken(self, connection: Connection, fault: Fault, *, unanswered: bool) -> None:

@@ -23,6 +23,7 @@ from antigravity2api.gemini.types import GenerateContentRequest
 
 _LONGEST_AFFINITY = 256
 _LONGEST_KEY = 64 * 1024
+_AFFINITY = frozenset({"prompt_cache_key", "safety_identifier", "user"})
 _OF_ONE_REQUEST = frozenset({"messages", "prompt_cache_key", "safety_identifier", "user"})
 """Fields that a plan does not look at."""
 
@@ -41,6 +42,8 @@ class Plan:
     defaulted: frozenset[str]
     said: frozenset[str]
     applied: tuple[str, ...]
+    options: ChatNotes | None
+    """What is to be noted for the answer where the messages add nothing to it; None where it depends on the origin."""
 
 
 class Plans:
@@ -98,7 +101,9 @@ def parse_chat(body: bytes | bytearray, origin: Origin, box: Toolbox, plans: Pla
         profile=plan.profile,
         request=_request(history, made, tools, box),
         stream=plan.stream,
-        options=_notes(made, tools, names, origin, include_usage=plan.include_usage),
+        options=plan.options
+        if names is tools.names and plan.options is not None
+        else _notes(made, tools, names, origin, include_usage=plan.include_usage),
         defaulted=plan.defaulted,
         said=plan.said,
         applied=applied,
@@ -138,6 +143,7 @@ def _planned(data: dict[str, Any], origin: Origin, box: Toolbox) -> Plan:
         defaulted=frozenset(made.defaulted),
         said=frozenset(name for name, value in data.items() if value is not None),
         applied=tuple(applied),
+        options=None if made.echoed_tier else _notes(made, tools, tools.names, origin, include_usage=include_usage),
     )
 
 
@@ -160,6 +166,8 @@ def _include_usage(data: dict[str, Any]) -> bool:
 
 def _affinity(data: dict[str, Any]) -> str | None:
     """What the client says about which conversation or user this is."""
+    if _AFFINITY.isdisjoint(data):
+        return None
     found = None
     for key in ("safety_identifier", "user", "prompt_cache_key"):
         if key in data:
