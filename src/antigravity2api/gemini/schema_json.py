@@ -164,6 +164,8 @@ class JsonSchemaWriter(Writer):
                 self.note("enum")
             return found or ([sorts.pop()] if len(sorts) == 1 else []), null
         if not plain:
+            if found not in ([], ["null"]):
+                self.loosen("enum")
             return found or (["null"] if null else []), null and bool(found)
         out["enum"] = plain
         if not found:
@@ -176,6 +178,8 @@ class JsonSchemaWriter(Writer):
             if key in node:
                 self.note(key)
             return
+        if key == "oneOf" and len(branches) > 1:
+            self.loosen("oneOf")  # Google reads it as anyOf
         written = distinct_nodes(self.node(branch, spot.below()) for branch in branches)
         if all(branch == {} for branch in written):
             self.note(key)

@@ -244,7 +244,7 @@ def merges_whole(parts: list[dict[str, Any]]) -> bool:
             seen[key] = value
         named = named or isinstance(part.get("properties"), dict) or "patternProperties" in part
         closed = closed or part.get("additionalProperties", True) not in (True, {})
-    return not (named and closed and len(parts) > 1)
+    return not (named and closed and len(parts) > 1) and not ("const" in seen and "enum" in seen)
 
 
 _HELD_TOGETHER = frozenset({

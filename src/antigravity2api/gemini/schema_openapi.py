@@ -43,6 +43,10 @@ _FORMATS = {
     "number": frozenset({"float", "double"}),
     "integer": frozenset({"int32", "int64"}),
 }
+_LIMITS = frozenset({
+    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "pattern",
+})  # fmt: skip
+"""What is not said beside members: they are told one by one."""
 _ANY = "any JSON value as text"
 _PREFERENCE = ("string", "number", "integer", "boolean")
 _MOST_HINTED = 400
@@ -88,6 +92,8 @@ class OpenApiWriter(Writer):
         out: dict[str, Any] | None = None
         branches = next((node[key] for key in _UNIONS if isinstance(node.get(key), list) and node[key]), None)
         if branches is not None:
+            if "oneOf" in node and (len(branches) > 1 or "anyOf" in node):
+                self.loosen("oneOf")  # it becomes anyOf, and beside one it has no place
             out = self._union(node, branches, spot)
         if out is None and len(found) > 1 and values is None:
             out = self._union(node, [{"type": kind} for kind in found], spot)
@@ -206,8 +212,15 @@ class OpenApiWriter(Writer):
         if len(plain) + null < len(distinct(values)):
             self.note("enum")
         if not plain:
+            if kind not in (None, "null"):
+                self.loosen("enum")
             return kind or ("null" if null else "string")
         sorts = list(dict.fromkeys(sort_of(value) for value in plain))
+        said = kinds(node)[0]
+        if said and any(sort not in said and not (sort == "integer" and "number" in said) for sort in sorts):
+            self.loosen("type")  # no member fits it
+        for key in _LIMITS & node.keys():
+            self.loosen(key)
         if kind in ("object", "array") or {"object", "array"} & {*sorts}:
             self.note("enum")
             text = ", ".join(json_text(value) for value in plain)

@@ -15,7 +15,9 @@ import orjson
 
 from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gemini.coercion import coerced
-from antigravity2api.gemini.schema_restore import restored
+from antigravity2api.gemini.schema_nodes import count, names
+from antigravity2api.gemini.schema_refs import Document
+from antigravity2api.gemini.schema_restore import restored, views_of
 from antigravity2api.gemini.schema_tame import tamed
 
 _MOST_HELD = 512
@@ -156,6 +158,13 @@ class Validators:
         if made is not args and checker.fits(made):
             return made, Verdict.COERCED
         return args, Verdict.INVALID
+
+    def demands(self, schema: dict[str, Any]) -> bool:
+        """Whether a schema plainly asks for arguments: a call without any is then no call."""
+        views = views_of(schema, Document(schema))
+        asked = any(names(view.get("required")) or count(view.get("minProperties")) for view in views)
+        checker = self.of(schema)
+        return asked and (checker is None or checker.fits({}) is False)
 
     def structured(self, text: str, schema: dict[str, Any] | None) -> str:
         """A JSON answer as the client gets it. Raises ``BadStructure``. Without a schema it must be an object."""

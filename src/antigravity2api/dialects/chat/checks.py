@@ -46,9 +46,9 @@ def returned_call(call: Mapping[str, Any], notes: ChatNotes, validators: Validat
     custom = name in notes.custom_tools
     verdict = Verdict.FINE
     if schema is not None and not (custom and args):
-        restored, verdict = validators.settle(restored, schema)
-        if verdict is Verdict.INVALID and not args and reason not in _CUT_SHORT:
+        if not restored and reason not in _CUT_SHORT and validators.demands(schema):
             raise _malformed(f"it called the tool {name[:_SHOWN_NAME]!r} without the arguments that it requires")
+        restored, verdict = validators.settle(restored, schema)
     if verdict is Verdict.FINE:
         return Returned(upstream_name, name, restored, None)
     word = "coerced" if verdict is Verdict.COERCED else "invalid_arguments"
