@@ -26,7 +26,8 @@ class Sort(StrEnum):
     """``file`` or nothing: what google-auth finds (a file, the metadata server, workload identity)."""
     OAUTH_USER = "oauth_user"
     """``refresh_token``, and, where they are its own, ``client_id`` and ``client_secret``; without them the configured
-    OAuth client refreshes it. The token last obtained is ``access_token`` with ``expires_at`` (seconds, wall clock)."""
+    OAuth client refreshes it. The token last obtained is ``access_token`` with ``expires_at`` (seconds, wall clock);
+    ``login`` is another one for each time that somebody stored it."""
     ACCESS_TOKEN = "access_token"  # noqa: S105 - a word for a kind
     """``access_token``: a bearer token obtained elsewhere; nothing refreshes it."""
 

@@ -401,7 +401,7 @@ class Pool:
         """Take a changed record over. Its state counts where somebody changed it; a new secret begins anew."""
         before, state, message, link = seat.record, seat.state, seat.message, seat.link
         mended = (
-            lasting(record) != lasting(before)
+            is_given_anew(record, before)
             or (record.enabled and not before.enabled)
             or (record.state is State.READY and before.state is not State.READY)
         )
@@ -506,11 +506,21 @@ def static_ready(record: Record) -> Credential | None:
     return Credential(record.id, str(secret), record.project) if secret else None
 
 
-def lasting(record: Record) -> object:
-    """What of the secret shows that it is another one; an access token that was fetched anew does not."""
+def is_given_anew(record: Record, before: Record) -> bool:
+    """Whether somebody gave the credential once more, or with another project. What the gateway itself writes down (a
+    token that was renewed, a project that was found) is neither."""
+    if _given(record) != _given(before) or record.location != before.location:
+        return True
+    searched = record.upstream == "antigravity" and not record.secret.get("project_unverified")
+    return record.project != before.project and not searched
+
+
+def _given(record: Record) -> object:
+    """What of the secret came from a person."""
+    secret = record.secret
     if record.sort is Sort.OAUTH_USER:
-        return record.secret.get("refresh_token"), record.project
-    return dict(record.secret), record.project, record.location
+        return secret.get("login") or secret.get("refresh_token")
+    return {key: value for key, value in secret.items() if key != "project_unverified"}
 
 
 class RetryBudget:

@@ -14,6 +14,8 @@ from fakes.desk import KEY, MODEL, Desk, account, eventually, generated, many, s
 from fakes.google_accounts import GoogleAccounts, form_of, granted
 from fakes.upstream import Answer, Gate, ScriptedUpstream, as_asked, text_events
 
+pytestmark = pytest.mark.slow
+
 Sits = Callable[..., Desk]
 PROMPT = 4.0
 """Seconds within which a change has to be seen; a second on a machine that has nothing else to do."""
@@ -52,7 +54,6 @@ def test_a_gateway_without_any_credential_begins_to_serve(upstream: ScriptedUpst
     assert (reply.status, reply.error["code"]) == (500, "no_upstream_credentials")
 
 
-@pytest.mark.slow
 def test_each_command_is_noticed(google: GoogleAccounts, desk: Sits) -> None:
     made = desk()
     made.brings([account("1//0g-refresh-one", email="one@example.com")])

@@ -338,6 +338,22 @@ def test_an_access_token_that_was_renewed_is_no_new_secret() -> None:
     assert pool.view("a").words == "ready"
 
 
+def test_what_the_gateway_writes_down_itself_is_nothing_new() -> None:
+    def account(project: str | None, *, refresh: str = "r", login: str = "1", unverified: bool = True) -> Record:
+        secret = {"refresh_token": refresh, "login": login} | ({"project_unverified": True} if unverified else {})
+        return record("a", upstream="antigravity", sort=Sort.OAUTH_USER, secret=secret, project=project)
+
+    pool = bench(account("made-up"), "b")
+    pool.of("a", Fault(Kind.CREDENTIAL, "Closed.", reason="TOS_VIOLATION"))
+    pool.pool.update([account("found", refresh="rotated", unverified=False), record("b")])
+    assert pool.view("a").state is State.DISABLED_BY_TERMS
+    pool.pool.update([account("by-a-person", refresh="rotated"), record("b")])
+    assert pool.view("a").words == "ready"
+    pool.of("a", Fault(Kind.CREDENTIAL, "revoked", reason="invalid_grant"))
+    pool.pool.update([account("by-a-person", refresh="another", login="2"), record("b")])
+    assert pool.view("a").words == "ready"
+
+
 def test_a_state_that_somebody_stored_counts() -> None:
     pool = bench("a", "b")
     pool.pool.update([record("a", state=State.NEEDS_VERIFICATION, message="Verify.", link="https://x"), record("b")])

@@ -19,7 +19,7 @@ from antigravity2api.gateway import Route
 from antigravity2api.gemini.call import Credential
 from antigravity2api.gemini.models import ModelTable
 from antigravity2api.onboarding import CodeAssistCalls, Projects, needs_project
-from antigravity2api.pool import Pool, View, lasting
+from antigravity2api.pool import Pool, View, is_given_anew
 from antigravity2api.settings import Settings, vertex_project
 from antigravity2api.store.cooldowns import Cooldowns
 from antigravity2api.store.live import LiveDatabase
@@ -105,6 +105,7 @@ class Accounts:
         self.routes: list[Route] = []
         """The upstreams that have a credential, in the operator's order; the same list for as long as this lives."""
         self._writing: set[asyncio.Task[None]] = set()
+        self._in_turn = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
         self._take([])
 
@@ -237,13 +238,14 @@ class Accounts:
         def write() -> None:
             current = vault.get(known.id)
             # What was learned about an old secret says nothing about one that a login has just replaced.
-            if current is not None and lasting(current) == lasting(known):
+            if current is not None and not is_given_anew(current, known):
                 vault.change(known.id, state=state, message=message, link=link)
 
-        try:
-            await asyncio.to_thread(write)
-        except VaultError as error:
-            self._log.event("warning", "state of a credential not stored", credential=known.id, reason=str(error))
+        async with self._in_turn:  # or a thread that is quicker leaves the older state behind
+            try:
+                await asyncio.to_thread(write)
+            except VaultError as error:
+                self._log.event("warning", "state of a credential not stored", credential=known.id, reason=str(error))
 
     def _report(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
         if event.startswith("token"):

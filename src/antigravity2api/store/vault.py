@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import re
 import sqlite3
 import threading
@@ -163,7 +164,7 @@ class Vault:
         The same account or key once more renews the one that is there: its secret, and its state unless the terms
         closed it.
         """
-        record = _tidy(record)
+        record = _marked(_tidy(record))
         if record.id and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", record.id):
             raise VaultError(f"{record.id!r} is no id: letters, digits and . _ - are.")
         others = frozenset(taken)
@@ -468,6 +469,13 @@ def _renewed(found: Record, given: Record) -> Record:
         message=found.message if closed else given.message,
         link=found.link if closed else given.link,
     )
+
+
+def _marked(record: Record) -> Record:
+    """A login with a mark of its own: refresh tokens change, and by the mark a new login is told from a renewed one."""
+    if record.sort is not Sort.OAUTH_USER:
+        return record
+    return dataclasses.replace(record, secret={**record.secret, "login": os.urandom(8).hex()})
 
 
 def _tidy(record: Record) -> Record:

@@ -151,6 +151,7 @@ def test_adding_an_account_once_more_renews_it(vault):
     assert (again.id, again.state, again.message, again.project) == (made.id, State.READY, "", "mine")
     assert (again.enabled, again.weight) == (False, 5)
     assert again.secret["refresh_token"] == "new"
+    assert again.secret["login"] != made.secret["login"], "it is told from a token that was renewed"
 
 
 def test_an_account_that_the_terms_closed_stays_so(vault):
@@ -165,7 +166,8 @@ def test_a_change_merges_into_what_is_there_by_then(vault, open_vault):
     other = open_vault()
     other.change(made.id, secret={"refresh_token": "rotated"}, label="by another")
     changed = vault.change(made.id, secret={"access_token": "ya29.second", "expires_at": None}, state=State.NO_PROJECT)
-    assert dict(changed.secret) == {"refresh_token": "rotated", "access_token": "ya29.second"}
+    mark = made.secret["login"]
+    assert dict(changed.secret) == {"refresh_token": "rotated", "access_token": "ya29.second", "login": mark}
     assert (changed.label, changed.state) == ("by another", State.NO_PROJECT)
     assert other.get(made.id) == changed
 
