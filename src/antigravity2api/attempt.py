@@ -195,12 +195,15 @@ class Attempt:
             except ValueError:
                 pass  # the beginning of one, or a broken one
             else:
-                if MARK in data and self.story is None:
+                if self.story is None and data.find(MARK) >= 0:
                     self._begin_story()
                 now = self.since = self._clock()
                 if self.first_at is None:
                     self.first_at = now
-                self._take_chunk(chunk, now)
+                piece = self._feed(self._unwrap(chunk))
+                self.events += 1
+                if piece:
+                    self._deliver(piece, now)
                 return []
         reader = self._reader = EventReader()
         self._read = reader.feed
@@ -210,18 +213,16 @@ class Attempt:
         now = self.since = self._clock()
         if self.first_at is None:
             self.first_at = now
-        if len(events) == 1:
-            if MARK in events[0] and self.story is None:
-                self._begin_story()
-            try:
-                chunk = loads_upstream(events[0])
-            except ValueError:
-                raise _unreadable() from None
-            self._take_chunk(chunk, now)
-        else:
+        if len(events) != 1:
             self._take_several(events, now)
-
-    def _take_chunk(self, chunk: Any, now: float) -> None:
+            return
+        (text,) = events
+        if self.story is None and text.find(MARK) >= 0:
+            self._begin_story()
+        try:
+            chunk = loads(text)
+        except ValueError:
+            chunk = _tolerated(text)
         piece = self._feed(self._unwrap(chunk))
         self.events += 1
         if piece:
@@ -229,16 +230,16 @@ class Attempt:
 
     def _take_several(self, events: list[bytes], now: float) -> None:
         """The events of one read leave in one write."""
-        if self.story is None and any(MARK in text for text in events):
+        if self.story is None and any(text.find(MARK) >= 0 for text in events):
             self._begin_story()
         feed, unwrap = self._feed, self._unwrap
         pieces: list[bytes] = []
         try:
             for text in events:
                 try:
-                    chunk = loads_upstream(text)
+                    chunk = loads(text)
                 except ValueError:
-                    raise _unreadable() from None
+                    chunk = _tolerated(text)
                 piece = feed(unwrap(chunk))
                 self.events += 1
                 if piece:
@@ -267,8 +268,13 @@ def as_fault(error: Exception) -> Fault:
     return fault
 
 
-def _unreadable() -> Fault:
-    return Fault(Kind.BAD_ANSWER, "The upstream sent an event that is not readable JSON.", retry=Retry.SAME)
+def _tolerated(text: bytes) -> Any:
+    """An event that is not quite JSON. Raises ``Fault`` for one that is none at all."""
+    try:
+        return loads_upstream(text)
+    except ValueError:
+        fault = Fault(Kind.BAD_ANSWER, "The upstream sent an event that is not readable JSON.", retry=Retry.SAME)
+        raise fault from None
 
 
 class Whole:

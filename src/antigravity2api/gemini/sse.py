@@ -83,8 +83,15 @@ class EventReader:
     def feed(self, data: bytes) -> list[bytes]:
         """The JSON texts that ``data`` completes."""
         if self._idle and len(data) <= self._max:
-            # The usual read is whole events, or a whole body.
-            events = _whole_events(data) if data[:6] == b"data: " else _whole_body(data)
+            # The usual read is one whole event, or several, or a whole body.
+            if data[:6] == b"data: ":
+                text = data[6:-4] if data[-4:] == b"\r\n\r\n" else b""
+                if len(text) > _SHORT and _LF not in text and _CR not in text:
+                    self._held = None
+                    return [text]
+                events = _whole_events(data)
+            else:
+                events = _whole_body(data)
             if events is not None:
                 self._held = None
                 return events
