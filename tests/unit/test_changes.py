@@ -22,6 +22,14 @@ from antigravity2api.changes import explained
         ("topK", "topK is not known to the upstream"),
         ("coerced:f", "arguments of f had the wrong JSON type"),
         ("signatures:escaped", "escape value"),
+        ("tool.get_weather:loosened", "schema of tool get_weather; it was sent in a looser form"),
+        ("tool.get_weather:reduced", "went into the description"),
+        ("tool.get_weather:dropped", "tool get_weather in every form"),
+        ("response_format:described", "an instruction asked for it"),
+        ("response_format:asked again", "did not fit the schema"),
+        ("thinkingConfig:off without the signed thought of these calls", "signed thought"),
+        ("thinkingLevel:HIGH", "highest thinking level"),
+        ("continued:3", "in 3 pieces"),
     ],
 )
 def test_a_note_in_words(note, words):
