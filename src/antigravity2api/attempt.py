@@ -230,12 +230,13 @@ class Attempt:
 
     def _take_several(self, events: list[bytes], now: float) -> None:
         """The events of one read leave in one write."""
-        if self.story is None and any(text.find(MARK) >= 0 for text in events):
-            self._begin_story()
         feed, unwrap = self._feed, self._unwrap
         pieces: list[bytes] = []
         try:
             for text in events:
+                if text.find(MARK) >= 0 and self.story is None:
+                    self._begin_story()
+                    unwrap = self._unwrap
                 try:
                     chunk = loads(text)
                 except ValueError:

@@ -218,7 +218,7 @@ class Branch:
                 return
             self._lease = None
             lease.release(fault)
-        if fault is None:
+        if fault is None and (self._repairs is not None or self._story is not None):
             self._learn()
 
     def drop(self) -> None:

@@ -167,7 +167,7 @@ class Gateway:
 
     def count(self, upstream: str) -> None:
         """One request goes to an upstream."""
-        self._budget(upstream).earn()
+        (self._budgets.get(upstream) or self._budget(upstream)).earn()
 
     def _budget(self, upstream: str) -> RetryBudget:
         budget = self._budgets.get(upstream)

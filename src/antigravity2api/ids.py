@@ -22,7 +22,7 @@ def token62(length: int) -> str:
 
 def unique() -> str:
     """24 hexadecimal characters (96 random bits): unique, not secret. The generator is seeded anew in every process."""
-    return f"{random.getrandbits(96):024x}"
+    return random.getrandbits(96).to_bytes(12, "big").hex()
 
 
 def call_id() -> str:

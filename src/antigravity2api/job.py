@@ -264,7 +264,7 @@ class Job:
         trace.attempts = self.attempts
         if self.encoder is not None:
             trace.usage = self.encoder.usage
-        if trace.model:
+        if trace.model and (self.call.applied or self.notes or self.encoder is not None):
             trace.applied = self._applied()
         if self.branch is not None:
             self.branch = None  # each knows the other: leave no cycle behind
@@ -293,7 +293,9 @@ class Job:
         if self._body is not None and upstream != self.origin.upstream:
             self.origin = Origin(self.origin.base_url, self.origin.engine, upstream, moved)
             self.call = self.dialect.parse(self._body, self.origin, self.gateway.box)
-        self.call = apply_learned(self.call, self.gateway.learned, upstream)
+        learned = self.gateway.learned
+        if not learned.empty:
+            self.call = apply_learned(self.call, learned, upstream)
 
     def change_upstream(self) -> bool:
         """Go on to the next upstream that serves the model, if there is one and no copy is under way elsewhere."""
@@ -354,7 +356,7 @@ class Job:
     def _own_headers(self) -> Headers:
         spent = (self.clock() - self.started_at) * 1000
         headers = [(b"openai-processing-ms", b"%d" % spent), _VERSION]
-        if applied := self._applied():
+        if (self.call.applied or self.notes or self.encoder is not None) and (applied := self._applied()):
             headers.append((b"x-antigravity2api-applied", ", ".join(applied)[:1000].encode("ascii", "replace")))
         return headers
 

@@ -75,7 +75,12 @@ class Log:
     def request(self, line: bytes) -> None:
         """The line of a finished request, its end included; it holds no free text that was not cleaned."""
         if self._floor <= 20:
-            self._put(line)
+            queue = self._queue
+            if len(queue) == _QUEUE_LIMIT:
+                self.lost += 1
+            queue.append(line)
+            if not self._woken:
+                self._call()
         elif self._journal is not None:
             self._unsaid.append(line)
             self._call()

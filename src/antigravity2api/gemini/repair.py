@@ -337,13 +337,16 @@ def _with(call: Call, note: str, *, contents: list[Content] | None = None) -> Ca
 class Learned:
     """What refusals taught, by upstream and model; bounded, what was not used for longest goes first."""
 
-    __slots__ = ("_held",)
+    __slots__ = ("_held", "empty")
 
     def __init__(self) -> None:
         self._held: OrderedDict[tuple[str, str], dict[str, Lesson]] = OrderedDict()
+        self.empty = True
+        """Whether nothing was learned yet: most gateways never do."""
 
     def note(self, upstream: str, model: str, lesson: Lesson) -> None:
         """Remember one lesson; a schema form replaces the one before."""
+        self.empty = False
         lessons = self._held.setdefault((upstream, model), {})
         if lesson[0] == "schema":
             before = lessons.get("schema")

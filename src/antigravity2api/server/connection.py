@@ -379,14 +379,16 @@ class Connection(asyncio.Protocol):
             self._failed(answer)
             self._settle(answer)
             return
+        running: Running
         if isinstance(work, CoroutineType):
-            work = cast("Running", service.loop.create_task(self._run(work, answer)))
+            running = service.loop.create_task(self._run(work, answer))  # type: ignore[assignment]  # cancel answers
         elif answer.left:
             self._settle(answer)
             return
         else:
+            running = work  # type: ignore[assignment]  # what is no coroutine
             answer.entered = True
-        self._work = running = cast("Running", work)
+        self._work = running
         service.running.add(running)
 
     async def _run(self, work: Coroutine[Any, Any, None], answer: Answer) -> None:

@@ -408,6 +408,8 @@ def _usual_answer(data: bytes) -> tuple[int, dict[str, str], bytes] | None:
     The parser calls us for each field and part; servers repeat most lines of their heads, so a look at each line is a
     quarter cheaper for the dozen fields that Google sends.
     """
+    if data[-2:] == b"\r\n" and data[-5:] != b"0\r\n\r\n":  # the beginning of a stream
+        return None
     end = data.find(b"\r\n\r\n", 0, MAX_HEAD)
     if end < 0:
         return None
