@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import pytest
@@ -398,3 +399,21 @@ def test_hidden_words_are_read_with_care() -> None:
     for hidden in ("not json", "[]", '{"thoughts": 7, "args": 7}', '{"thoughts": [7, ["a"]]}', concealed([])):
         box.signatures.put(call_key("a"), Signed(SIGNATURE, "gemini-3", "gemini", hidden=hidden))
         assert signed(contents(assistant(None, call("a", "f")), result("a", "1"), box=box)) == [("f", SIGNATURE)]
+
+
+# -- thoughts that the client does not see -----------------------------------------------------------------------------
+
+
+def test_hidden_thoughts_are_kept_for_the_next_request() -> None:
+    from antigravity2api.dialects.chat.render import render_chat
+    from fakes.chat_answer import event, folded, thought, tool
+
+    box = make_box()
+    google = {"thinking_config": {"thinking_budget": 2048, "include_thoughts": False}}
+    body = ask(user("x"), model=CLAUDE, google=google, tools=[{"type": "function", "function": {"name": "f"}}])
+    made = parse(body, box, AT)
+    response = folded([event(thought("I need f.", thoughtSignature=SIGNATURE), tool("f", {}), finish="STOP")])
+    message = json.loads(render_chat(made, response, AT, box, "antigravity"))["choices"][0]["message"]
+    assert "reasoning_content" not in message
+    found = contents(message, result(message["tool_calls"][0]["id"], "1"), box=box, model=CLAUDE, at=AT)
+    assert thoughts(found) == [FIRST]
