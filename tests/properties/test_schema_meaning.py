@@ -134,3 +134,13 @@ def test_a_settled_value_fits_or_is_the_models_own(schema: dict[str, Any], data:
             assert settled != given_args
         else:
             assert settled is given_args
+
+
+@settings(max_examples=100, deadline=None)
+@given(schema=st.one_of(schemas(), meaningful), data=st.data())
+def test_the_short_way_restores_as_the_long_one(schema: dict[str, Any], data: st.DataObject) -> None:
+    wanted = compile_parameters(schema, Target.JSON_SCHEMA).schema
+    args = data.draw(st.one_of(values(wanted if wanted is not None else True), values(True)))
+    args = args if isinstance(args, dict) else {"a": args}
+    for given_args in (args, {**args, "_placeholder": True}, {"a": {"a": [1.0, "1"], "_placeholder": True}}):
+        assert Validators().restored(given_args, schema) == restore_args(given_args, schema)

@@ -15,6 +15,7 @@ import orjson
 
 from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gemini.coercion import coerced
+from antigravity2api.gemini.schema import PLACEHOLDER, restore_args
 from antigravity2api.gemini.schema_nodes import count, names
 from antigravity2api.gemini.schema_refs import Document
 from antigravity2api.gemini.schema_restore import restored, views_of
@@ -90,6 +91,22 @@ def _path(error: ValueError) -> list[str | int]:
     return path if isinstance(path, list) else []
 
 
+def _is_plain(args: dict[str, Any]) -> bool:
+    """Whether arguments hold no number that may stand for an integer, and nothing that only we declared."""
+    todo: list[Any] = [args]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, dict):
+            if PLACEHOLDER in node:
+                return False
+            todo.extend(node.values())
+        elif isinstance(node, list):
+            todo.extend(node)
+        elif isinstance(node, float):
+            return False
+    return True
+
+
 def _deeper(value: Any, limit: int) -> bool:
     level = [value]
     for _ in range(limit):
@@ -148,6 +165,14 @@ class Validators:
         while len(self._by_text) > _MOST_HELD or self._bytes > _MOST_BYTES:
             self._bytes -= self._by_text.popitem(last=False)[1][1]
         return checker
+
+    def restored(self, args: dict[str, Any], schema: dict[str, Any]) -> Any:
+        """As ``restore_args``, but at once where there can be nothing to restore."""
+        if "value" not in args and _is_plain(args):
+            checker = self.of(schema)
+            if checker is not None and not checker.converted:
+                return args
+        return restore_args(args, schema)
 
     def settle(self, args: Any, schema: dict[str, Any]) -> tuple[Any, Verdict]:
         """A call's arguments (restored already) as they go to the client, and what became of them."""

@@ -42,7 +42,7 @@ def returned_call(call: Mapping[str, Any], notes: ChatNotes, validators: Validat
         raise _malformed(f"it called the tool {name[:_SHOWN_NAME]!r}, which was not declared", "UNEXPECTED_TOOL_CALL")
     args = call.get("args") or {}
     schema = notes.schemas.get(name)
-    restored = restore_args(args, schema)
+    restored: Any = restore_args(args, None) if schema is None else validators.restored(args, schema)
     custom = name in notes.custom_tools
     verdict = Verdict.FINE
     if schema is not None and not (custom and args):
