@@ -15,6 +15,7 @@ from enum import StrEnum
 
 from antigravity2api.credentials import Record
 from antigravity2api.settings import Settings
+from antigravity2api.upstreams.codeassist import TERMS
 
 MOST_SKEW = 300.0
 """Seconds that a clock may be wrong: Google refuses signed requests beyond it, and expiry times mean nothing."""
@@ -22,12 +23,6 @@ _SOME_SKEW = 30.0
 _LEAST_ROOM = 16 << 20
 _SOME_ROOM = 512 << 20
 _LEAST_FILES = 256
-
-TERMS = (
-    "Google's terms do not allow third-party software to use the service behind Antigravity and Gemini CLI, and "
-    "accounts have been suspended for it"
-)
-
 
 class Result(StrEnum):
     """How a check ended."""

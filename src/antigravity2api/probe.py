@@ -26,7 +26,7 @@ from antigravity2api.settings import Settings
 from antigravity2api.store.vault import VaultError
 from antigravity2api.upstreams import codeassist, grants
 from antigravity2api.upstreams.base import HttpRequest, Transport
-from antigravity2api.upstreams.codeassist import ModelQuota, Onboard, Refused, Settled
+from antigravity2api.upstreams.codeassist import TERMS, ModelQuota, Onboard, Refused, Settled
 from antigravity2api.upstreams.gemini_api import GeminiApi
 from antigravity2api.upstreams.shaping import address_of, header_secret
 from antigravity2api.upstreams.tokens import Tokens
@@ -38,6 +38,10 @@ _LIMIT = 15.0
 _COUNTED = "gemini-2.5-flash"
 """Whose tokens are counted; a location that lacks it has accepted the credential before it says so."""
 _LOGIN_REASONS = frozenset({"API_KEY_INVALID", "API_KEY_EXPIRED", "ACCESS_TOKEN_EXPIRED", *grants.DEAD})
+_OFF = (
+    f"The antigravity upstream is off, so Google was not asked. {TERMS}. ANTIGRAVITY2API_ANTIGRAVITY=on says that you "
+    "have read this."
+)
 _PROJECT_REASONS = frozenset({"USER_PROJECT_DENIED", "PROJECT_MISSING"})
 
 
@@ -136,7 +140,10 @@ async def with_credential(
 
 @asynccontextmanager
 async def _desk(settings: Settings, record: Record, transport: Transport | None) -> AsyncIterator[_Desk]:
-    """Connections and tokens as the gateway has them: proxy, authorities, OAuth client, locks and store."""
+    """Connections and tokens as the gateway has them: proxy, authorities, OAuth client, locks and store. Raises
+    ``Fault`` for a credential of an upstream that the operator has not switched on."""
+    if record.upstream == "antigravity" and not settings.antigravity:
+        raise Fault(Kind.CREDENTIAL, _OFF, reason="UPSTREAM_OFF")
     own = transport is None
     carried: Transport = transport or HttpTransport(
         connect_timeout=settings.timeout_connect,

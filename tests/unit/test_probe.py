@@ -72,6 +72,21 @@ async def test_a_new_account_is_not_taken_in_by_a_look(settings: Settings, googl
     assert google.asked("onboardUser") == []
 
 
+async def test_an_upstream_that_is_off_is_not_asked(settings: Settings, google: GoogleAccounts) -> None:
+    off = dataclasses.replace(settings, antigravity=False)
+    vault = open_vault(off)
+    record = vault.add(dataclasses.replace(user(expires_at=0), id=""))
+    found = await probe(off, record)
+    view = await quota(off, record)
+    assert (found.ok, found.state) == (False, State.READY)
+    for said in (found.message, view.source):
+        assert "ANTIGRAVITY2API_ANTIGRAVITY=on" in said
+        assert "terms" in said
+    assert view.failed
+    assert google.requests == [], "neither a token nor an account"
+    vault.close()
+
+
 @pytest.mark.parametrize(
     ("answer", "state"),
     [

@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from antigravity2api.checks import TERMS
 from antigravity2api.cli.common import add_json, parser, print_json, refuse, say, written
 from antigravity2api.cli.vaults import Store, opened
 from antigravity2api.credentials import Record, Sort, State
 from antigravity2api.forms import integer
 from antigravity2api.settings import Settings
+from antigravity2api.upstreams.codeassist import TERMS
 
 if TYPE_CHECKING:
     from antigravity2api.oauth import Login

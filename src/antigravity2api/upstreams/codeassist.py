@@ -20,6 +20,11 @@ from antigravity2api.upstreams.base import HttpRequest
 from antigravity2api.upstreams.errors import UpstreamError
 from antigravity2api.upstreams.masking import mask
 
+TERMS = (
+    "Google's terms do not allow third-party software to use the service behind Antigravity and Gemini CLI, and "
+    "accounts have been suspended for it"
+)
+"""What an operator has to know before this upstream is switched on, without its full stop."""
 FREE_TIER = "free-tier"
 LEGACY_TIER = "legacy-tier"
 STANDARD_TIER = "standard-tier"
