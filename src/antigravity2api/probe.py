@@ -29,7 +29,7 @@ from antigravity2api.upstreams.base import HttpRequest, Transport
 from antigravity2api.upstreams.codeassist import TERMS, ModelQuota, Onboard, Refused, Settled
 from antigravity2api.upstreams.gemini_api import GeminiApi
 from antigravity2api.upstreams.shaping import address_of, header_secret
-from antigravity2api.upstreams.tokens import Tokens
+from antigravity2api.upstreams.tokens import RecordStore, Tokens
 from antigravity2api.upstreams.transport import HttpTransport, fetch
 from antigravity2api.upstreams.vertex import Vertex
 
@@ -87,11 +87,14 @@ class _Desk:
     tokens: Tokens
 
 
-async def probe(settings: Settings, record: Record, *, transport: Transport | None = None) -> Finding:
-    """Ask the upstream about one credential. Raises nothing that a network or an upstream can do."""
+async def probe(
+    settings: Settings, record: Record, *, transport: Transport | None = None, store: RecordStore | None = None
+) -> Finding:
+    """Ask the upstream about one credential. ``store`` stands in for the one of the settings. Raises nothing that a
+    network or an upstream can do."""
     started = time.monotonic()
     try:
-        async with _desk(settings, record, transport) as desk:
+        async with _desk(settings, record, transport, store) as desk:
             found = await _with_token(desk, record, _ASK[record.upstream])
     except ProjectRefused as refusal:
         refused = refusal.refused
@@ -139,7 +142,9 @@ async def with_credential(
 
 
 @asynccontextmanager
-async def _desk(settings: Settings, record: Record, transport: Transport | None) -> AsyncIterator[_Desk]:
+async def _desk(
+    settings: Settings, record: Record, transport: Transport | None, store: RecordStore | None = None
+) -> AsyncIterator[_Desk]:
     """Connections and tokens as the gateway has them: proxy, authorities, OAuth client, locks and store. Raises
     ``Fault`` for a credential of an upstream that the operator has not switched on."""
     if record.upstream == "antigravity" and not settings.antigravity:
@@ -150,11 +155,11 @@ async def _desk(settings: Settings, record: Record, transport: Transport | None)
         proxy=settings.proxy,
         ca_file=str(settings.ca_file) if settings.ca_file else None,
     )
-    vault = open_vault(settings) if record.stored else None
+    vault = open_vault(settings) if record.stored and store is None else None
     client = settings.antigravity_oauth_client_id
     tokens = Tokens(
         carried,
-        vault=vault,
+        vault=store or vault,
         token_url=settings.oauth_token_url,
         client=(client, settings.antigravity_oauth_client_secret) if client else None,
         locks=settings.data_dir / "locks",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import dataclasses
 import ipaddress
 import os
@@ -353,8 +354,7 @@ async def _credentials(
 async def _ask(settings: Settings, transport: HttpTransport, record: Record) -> list[Finding]:
     from antigravity2api.probe import probe
 
-    # As if it were not stored: what is learned about it is the gateway's and `credentials test`'s to write down.
-    found = await probe(settings, dataclasses.replace(record, stored=False), transport=transport)
+    found = await probe(settings, record, transport=transport, store=_Looked(settings, record))
     asked = Asked(
         ok=found.ok,
         state=found.state,
@@ -364,6 +364,31 @@ async def _ask(settings: Settings, transport: HttpTransport, record: Record) -> 
         seconds=found.seconds,
     )
     return [credential_finding(record, asked, _source(settings, record))]
+
+
+class _Looked:
+    """The store for one who only looks. What is learned is the gateway's and `credentials test`'s to write down; but
+    where Google replaced the refresh token, the login would be lost with the one that is stored."""
+
+    def __init__(self, settings: Settings, record: Record) -> None:
+        self._settings = settings
+        self._record = record
+
+    def get(self, identity: str) -> Record | None:
+        """The credential as it is by now."""
+        records, _ = look.stored_records(self._settings)
+        return next((one for one in records if one.id == identity), None)
+
+    def change(self, identity: str, **fields: Any) -> Record:
+        """Write a new refresh token down with its access token, and nothing else."""
+        secret = fields.get("secret") or {}
+        known = self.get(identity) or self._record
+        if secret.get("refresh_token", known.secret.get("refresh_token")) == known.secret.get("refresh_token"):
+            return known
+        from antigravity2api.configured import open_vault
+
+        with contextlib.closing(open_vault(self._settings)) as vault:
+            return vault.change(identity, secret=secret)
 
 
 # --- helpers ---------------------------------------------------------------------------------------------------------
