@@ -16,7 +16,7 @@ import orjson
 from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gemini.coercion import coerced
 from antigravity2api.gemini.schema import PLACEHOLDER, restore_args
-from antigravity2api.gemini.schema_nodes import count, names
+from antigravity2api.gemini.schema_nodes import names
 from antigravity2api.gemini.schema_refs import Document
 from antigravity2api.gemini.schema_restore import restored, views_of
 from antigravity2api.gemini.schema_tame import tamed
@@ -185,11 +185,15 @@ class Validators:
         return args, Verdict.INVALID
 
     def demands(self, schema: dict[str, Any]) -> bool:
-        """Whether a schema plainly asks for arguments: a call without any is then no call."""
-        views = views_of(schema, Document(schema))
-        asked = any(names(view.get("required")) or count(view.get("minProperties")) for view in views)
+        """Whether a schema asks for an argument in so many words: a call without any is then no call.
+
+        Alternatives do not count: some surfaces cannot be told that one of several arguments is wanted.
+        """
+        plain = {key: value for key, value in schema.items() if key not in ("anyOf", "oneOf")}
+        if not any(names(view.get("required")) for view in views_of(plain, Document(plain))):
+            return False
         checker = self.of(schema)
-        return asked and (checker is None or checker.fits({}) is False)
+        return checker is None or checker.fits({}) is False
 
     def structured(self, text: str, schema: dict[str, Any] | None) -> str:
         """A JSON answer as the client gets it. Raises ``BadStructure``. Without a schema it must be an object."""

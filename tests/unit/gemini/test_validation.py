@@ -309,3 +309,19 @@ def test_a_long_complaint_is_cut() -> None:
     with pytest.raises(BadStructure) as caught:
         Validators().structured(json.dumps({"a": "x" * 10_000}), with_one(INTEGER))
     assert len(caught.value.message) < 600
+
+
+@pytest.mark.parametrize(
+    ("schema", "demanded"),
+    [
+        (with_one(STRING, required=["a"]), True),
+        ({"$ref": "#/$defs/x", "$defs": {"x": with_one(STRING, required=["a"])}}, True),
+        ({"type": "object", "allOf": [with_one(STRING, required=["a"])]}, True),
+        (with_one(STRING), False),
+        (with_one(STRING, required=[]), False),
+        (with_one(STRING, anyOf=[{"required": ["a"]}, {"required": ["b"]}]), False),
+        ({"$ref": "#/nowhere", "required": True}, False),
+    ],
+)
+def test_who_asks_for_arguments(schema: Any, demanded: bool) -> None:
+    assert Validators().demands(schema) is demanded
