@@ -24,6 +24,7 @@ _LEAST_ROOM = 16 << 20
 _SOME_ROOM = 512 << 20
 _LEAST_FILES = 256
 
+
 class Result(StrEnum):
     """How a check ended."""
 
@@ -116,13 +117,11 @@ def upstream_findings(settings: Settings, records: Sequence[Record]) -> list[Fin
                 f"{TERMS}. If you accept that, set ANTIGRAVITY2API_ANTIGRAVITY=on.",
             )
         )
-    if not settings.vertex and (idle := [record.id for record in records if record.upstream == "vertex"]):
+    unused = [record.id for record in records if record.upstream not in settings.upstreams]
+    if unused:
+        where = settings.origins.get("upstreams", "upstreams")
         made.append(
-            warning(
-                "upstreams",
-                f"The vertex upstream is off, so {_listed(idle)} cannot serve.",
-                "Set GOOGLE_GENAI_USE_VERTEXAI=true.",
-            )
+            warning("upstreams", f"{_listed(unused)} cannot serve: its upstream is not among {where}.", "Add it there.")
         )
     return made
 
@@ -130,7 +129,7 @@ def upstream_findings(settings: Settings, records: Sequence[Record]) -> list[Fin
 def _switched_on(settings: Settings, record: Record) -> bool:
     if record.upstream not in settings.upstreams:
         return False
-    return {"antigravity": settings.antigravity, "vertex": settings.vertex}.get(record.upstream, True)
+    return settings.antigravity or record.upstream != "antigravity"
 
 
 def is_asked(settings: Settings, record: Record) -> bool:

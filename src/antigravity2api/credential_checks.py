@@ -108,12 +108,10 @@ def _no_project(record: Record) -> tuple[str, str]:
             "There is no project for the token, and without one this upstream does not answer.",
             f"Set ANTIGRAVITY_PROJECT to the account's project, or use {_LOGIN}, which finds it.",
         )
+    name = f"`antigravity2api credentials set {record.id} --project PROJECT` names a Google Cloud project of yours"
     return (
         "The account has no project for this service, and none could be set up.",
-        (
-            f"Use the service once in Google's own program with this account, then {_LOGIN} again; or set "
-            "ANTIGRAVITY_PROJECT to a Google Cloud project of yours."
-        ),
+        f"Use the service once in Google's own program with this account, then test it again; or {name}.",
     )
 
 
@@ -150,9 +148,19 @@ _PERMISSION: _Words = (
         "--member=serviceAccount:NAME --role=roles/aiplatform.user` (or user:ADDRESS)."
     ),
 )
+_NOT_US: _Words = (
+    ("version of antigravity", "no longer supported", "unsupported client", "client version"),
+    "The service does not serve this program, which says honestly what it is.",
+    "Use a Gemini API key or Vertex AI, the supported ways; this gateway does not pass for another program.",
+)
+_NOT_ENABLED: _Words = (
+    _ENABLE[0],
+    "The service is not switched on in the project of your OAuth client, or of the account.",
+    "Switch it on where Google lets you; a Gemini API key or Vertex AI is the supported way.",
+)
 _BY_WORDS: Mapping[str, tuple[_Words, ...]] = {
     "gemini": (_PLACE, _ENABLE, _BILLING, _RESTRICTED, _QUOTA),
     "vertex": (_ENABLE, _BILLING, _PERMISSION, _QUOTA),
-    "antigravity": (_PLACE, _QUOTA),
+    "antigravity": (_PLACE, _NOT_US, _NOT_ENABLED, _QUOTA),
 }
 """What an upstream's sentence gives away beyond the state, first match first."""

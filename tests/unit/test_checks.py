@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import stat
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from antigravity2api import checks
-from antigravity2api.checks import Folder, Place, Port, Result, Stored
+from antigravity2api.checks import Folder, Place, Port, Result, Stored, is_asked, upstream_findings
 from antigravity2api.credential_checks import Asked, credential_finding
 from antigravity2api.credentials import Record, Sort, State
+from antigravity2api.settings import load
 
 PLACE = Place("gemini", "generativelanguage.googleapis.com", 443, tls=True, setting="GOOGLE_GEMINI_BASE_URL")
 FOLDER = stat.S_IFDIR | 0o700
@@ -190,3 +192,36 @@ def test_a_file_with_a_secret() -> None:
     for refused, result in ((True, Result.PROBLEM), (False, Result.WARNING)):
         found = checks.secret_file_finding("/f", stat.S_IFREG | 0o644, "The file", refused=refused)
         assert found is not None and found.result is result and "644" in found.meaning
+
+
+def test_a_stored_vertex_credential_needs_no_switch(tmp_path: Path) -> None:
+    stored = record(Sort.SERVICE_ACCOUNT, "vertex", stored=True)
+    settings = load({}, {"ANTIGRAVITY2API_DATA_DIR": str(tmp_path)}, tmp_path)
+    assert is_asked(settings, stored)
+    assert [(one.check, one.result) for one in upstream_findings(settings, [stored])] == [("upstreams", Result.OK)]
+
+
+def test_a_credential_whose_upstream_is_not_in_the_order_is_told(tmp_path: Path) -> None:
+    env = {"ANTIGRAVITY2API_DATA_DIR": str(tmp_path), "ANTIGRAVITY2API_UPSTREAMS": "gemini"}
+    stored = record(Sort.SERVICE_ACCOUNT, "vertex", stored=True)
+    found = upstream_findings(load({}, env, tmp_path), [stored])
+    assert [one.result for one in found] == [Result.PROBLEM, Result.WARNING]
+    assert "vertex-1 cannot serve" in found[1].meaning and "ANTIGRAVITY2API_UPSTREAMS" in found[1].meaning
+
+
+def test_a_stored_account_without_a_project_hears_of_the_command_that_names_one() -> None:
+    found = credential_finding(record(Sort.OAUTH_USER, "antigravity", stored=True), asked(State.NO_PROJECT), "stored")
+    assert "credentials set antigravity-1 --project" in found.next
+    assert "ANTIGRAVITY_PROJECT" not in found.next, "that is the project of a token in the configuration"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "This version of Antigravity is no longer supported. Please update.",
+        "Cloud Code Private API has not been used in project 1 before or it is disabled.",
+    ],
+)
+def test_a_service_that_does_not_serve_us_points_to_the_supported_ways(message: str) -> None:
+    found = credential_finding(record(Sort.OAUTH_USER, "antigravity"), asked(State.READY, message), "stored")
+    assert "Gemini API key" in found.next and "Vertex AI" in found.next
