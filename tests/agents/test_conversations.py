@@ -3,6 +3,7 @@ signature: nobody gets a 400, and what was signed comes home, whatever the clien
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -85,3 +86,18 @@ def test_many_steps_in_one_turn(model: dict[str, Any], habit: str, upstream: Ups
         assert bool(message.get("tool_calls")) == (number < 20)
         assert not sent.escapes
         assert len(sent.signatures) == number
+
+
+@pytest.mark.parametrize("form", ["url", "inline"])
+@pytest.mark.parametrize("habit", ["keeps everything", "drops unknown fields", "trims texts"])
+def test_pictures_come_home_signed(form: str, habit: str, upstream: Upstream) -> None:
+    """A picture is drawn, changed and changed again; each returns as the signed part that it was."""
+    asks = iter([f"Draw a cat {secrets.token_hex(4)}", "Make it blue", "Now with a hat", "And a second cat"])
+    with GatewayProcess(env=upstream.gemini() | {"ANTIGRAVITY2API_IMAGES": form}) as gateway:
+        agent, check = Agent(HABITS[habit], model="gemini-3-pro-image", tools=[], asks=asks), Check(upstream)
+        for number in range(4):
+            message = agent.turn(gateway.port, stream=number % 2 == 0)
+            assert "![image](" in message["content"]
+            sent = check.turn()
+            assert len(sent.signatures) == number
+            assert sum("inlineData" in part for part in sent.parts) == number

@@ -169,7 +169,8 @@ class Reader:
         parts = [(fields.item(item, f"{path}[{index}]"), f"{path}[{index}]") for index, item in enumerate(items)]
         texts = [_text_of(part, where) for part, where in parts if _is_text(part)]
         self.said = "".join(texts)
-        if len(texts) > 1 and len(texts) == len(parts) and self._signer.signs(self.said):
+        whole = len(texts) > 1 and len(texts) == len(parts)
+        if whole and ("![" in self.said or self._signer.signs(self.said)):
             self._said(self.said, made)  # one answer, cut into parts by the client
             return
         for part, where in parts:
