@@ -321,8 +321,8 @@ class _Walk:
             contents.insert(0, {"role": "user", "parts": [{"text": self.settings.filler}]})
         if contents[-1]["role"] == "model" and not self.profile.prefill:
             contents.append({"role": "user", "parts": [{"text": _CONTINUE}]})
-        if self.called and self.profile.signatures == "strict":
-            escape(contents)
+        if self.called and self.profile.signatures == "strict" and escape(contents):
+            self.applied.append("thought_signature:escape value")
         return History(system=system, contents=contents)
 
     def _contents(self, turns: list[Turn]) -> list[Content]:
@@ -418,12 +418,15 @@ def _noun(part: Part) -> str:
     return mime.partition("/")[0] if mime.startswith(("image/", "audio/", "video/")) else "file"
 
 
-def escape(contents: list[Content]) -> None:
+def escape(contents: list[Content]) -> bool:
     """Google's documented escape value on each step of the current turn whose first call has no signature.
 
-    Earlier turns are not checked there.
+    Earlier turns are not checked there. Whether there was any such step.
     """
+    found = False
     for content in contents[current_turn(contents) :]:
         first = next((part for part in content["parts"] if "functionCall" in part), None)
-        if first is not None:
-            first.setdefault("thoughtSignature", ESCAPE)
+        if first is not None and "thoughtSignature" not in first:
+            first["thoughtSignature"] = ESCAPE
+            found = True
+    return found
