@@ -13,7 +13,7 @@ from orjson import loads
 
 from antigravity2api.dialects.base import Encoder
 from antigravity2api.errors import Fault, Kind, Retry
-from antigravity2api.gemini.continuation import MARK, Continuation
+from antigravity2api.gemini.continuation import TOKEN, Continuation
 from antigravity2api.gemini.fold import Fold, truncated
 from antigravity2api.gemini.jsontext import loads_upstream
 from antigravity2api.gemini.sse import EventReader
@@ -191,16 +191,12 @@ class Attempt:
         ends, and would be parsed twice by one."""
         if data[:1] == b"{" and data.rstrip()[-1:] == b"}":
             try:
-                chunk = loads(data)
+                loaded = loads(data)
             except ValueError:
                 pass  # the beginning of one, or a broken one
             else:
-                if self.story is None and data.find(MARK) >= 0:
-                    self._begin_story()
-                now = self.since = self._clock()
-                if self.first_at is None:
-                    self.first_at = now
-                piece = self._feed(self._unwrap(chunk))
+                now = self._now()
+                piece = self._feed(self._as_told(self._unwrap(loaded)))
                 self.events += 1
                 if piece:
                     self._deliver(piece, now)
@@ -209,39 +205,31 @@ class Attempt:
         self._read = reader.feed
         return reader.feed(data)
 
-    def _take(self, events: list[bytes]) -> None:
+    def _now(self) -> float:
         now = self.since = self._clock()
         if self.first_at is None:
             self.first_at = now
-        if len(events) != 1:
-            self._take_several(events, now)
-            return
-        (text,) = events
-        if self.story is None and text.find(MARK) >= 0:
-            self._begin_story()
-        try:
-            chunk = loads(text)
-        except ValueError:
-            chunk = _tolerated(text)
-        piece = self._feed(self._unwrap(chunk))
-        self.events += 1
-        if piece:
-            self._deliver(piece, now)
+        return now
 
-    def _take_several(self, events: list[bytes], now: float) -> None:
+    def _take(self, events: list[bytes]) -> None:
         """The events of one read leave in one write."""
+        now = self._now()
         feed, unwrap = self._feed, self._unwrap
         pieces: list[bytes] = []
         try:
             for text in events:
-                if text.find(MARK) >= 0 and self.story is None:
-                    self._begin_story()
-                    unwrap = self._unwrap
                 try:
-                    chunk = loads(text)
+                    loaded = loads(text)
                 except ValueError:
-                    chunk = _tolerated(text)
-                piece = feed(unwrap(chunk))
+                    loaded = _tolerated(text)
+                chunk = unwrap(loaded)
+                try:  # costs next to nothing, where a search in the text would be felt
+                    if TOKEN in chunk["candidates"][0]:
+                        chunk = self._as_told(chunk)
+                        unwrap = self._unwrap
+                except (KeyError, IndexError, TypeError):
+                    pass  # of another shape, which the consumer looks at
+                piece = feed(chunk)
                 self.events += 1
                 if piece:
                     pieces.append(piece)
@@ -249,11 +237,13 @@ class Attempt:
             if pieces:
                 self._deliver(b"".join(pieces), now)
 
-    def _begin_story(self) -> None:
-        """A token came: from here on every chunk is looked at for it."""
-        if self._upstream.continues:
-            self.story = Continuation()
-            self._unwrap = self._unwrap_piece
+    def _as_told(self, chunk: Chunk) -> Chunk:
+        """A chunk as the consumer shall see it: from the first token on every one is looked at."""
+        if self.story is not None or not self._upstream.continues or not _has_token(chunk):
+            return chunk
+        self.story = Continuation()
+        self._unwrap = self._unwrap_piece
+        return self.story.take(chunk)
 
     def _unwrap_piece(self, event: Any) -> Chunk:
         assert self.story is not None  # noqa: S101 - for the type checker
@@ -267,6 +257,13 @@ def as_fault(error: Exception) -> Fault:
     fault = Fault(Kind.INTERNAL, "The gateway failed to translate the upstream's answer.")
     fault.__cause__ = error
     return fault
+
+
+def _has_token(chunk: Chunk) -> bool:
+    try:
+        return TOKEN in chunk["candidates"][0]
+    except (KeyError, IndexError, TypeError):
+        return False
 
 
 def _tolerated(text: bytes) -> Any:

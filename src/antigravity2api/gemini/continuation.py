@@ -17,8 +17,8 @@ from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gemini.fold import candidates_of, index_of, parts_of
 from antigravity2api.gemini.types import Chunk
 
-MARK = b'"continuationToken"'
-"""What an event holds that this module has to see; others may pass it by until the first one came."""
+TOKEN = "continuationToken"  # noqa: S105 - the name of a field
+"""What a candidate holds that this module has to see; others may pass it by until the first one came."""
 MOST_PIECES = 64
 """An answer of more pieces than that goes round in circles."""
 MOST_RESUMED = 3
@@ -98,10 +98,10 @@ class Continuation:
     def _candidate(self, candidate: dict[str, Any]) -> dict[str, Any]:
         if index_of(candidate) != 0:  # only a single answer is ever continued
             return candidate
-        made = {name: value for name, value in candidate.items() if name != "continuationToken"}
+        made = {name: value for name, value in candidate.items() if name != TOKEN}
         if parts := parts_of(candidate):
             made["content"] = {**candidate["content"], "parts": self._unseen(parts)}
-        token = candidate.get("continuationToken")
+        token = candidate.get(TOKEN)
         if isinstance(token, str) and token:
             self.token = token
             self._since.clear()
