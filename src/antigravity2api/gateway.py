@@ -40,6 +40,8 @@ class Trace:
 
     dialect: str = ""
     model: str = ""
+    asked: str = ""
+    """The model's name as the client spelled it."""
     upstream: str = ""
     credential: str = ""
     stream: bool = False

@@ -278,6 +278,7 @@ class Job:
         gateway, trace = self.gateway, self.trace
         call = self.call = self.dialect.parse(body, self.origin, gateway.box)
         trace.dialect, trace.model, trace.stream = self.dialect.name, call.model, call.stream
+        trace.asked = call.asked_model
         routes = self.routes = gateway.routes_for(call.model)
         self.allowed += call.copies - 1
         if len(gateway.routes) > 1:

@@ -21,11 +21,16 @@ class Journal(Protocol):
 
     def write(self, lines: bytes) -> None: ...
 
+    def tidy(self) -> None:
+        """Called now and then while there is nothing to write."""
+
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _FIELD_LIMIT = 1024
 _QUEUE_LIMIT = 20_000
 _LAST_WORDS = 2.0
+_QUIET = 600.0
+"""Seconds without a line after which the journal may look after what is too old."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -119,7 +124,10 @@ class Log:
 
     def _run(self) -> None:
         while not self._stop:
-            self._wake.wait()
+            if not self._wake.wait(_QUIET):
+                if self._journal is not None:
+                    self._journal.tidy()
+                continue
             if not self._stop:
                 time.sleep(0.1)  # lines of a busy moment go out in one write
             self._wake.clear()

@@ -138,3 +138,79 @@ def test_a_body_is_cut_and_says_so(monkeypatch):
 @pytest.mark.parametrize("name", ["../requests", "a/b", "", "x" * 100, "req_unknown"])
 def test_an_id_is_no_path(tmp_path, name):
     assert bodies(tmp_path, name) is None
+
+
+def test_a_quiet_file_of_lines_goes_when_its_first_line_has_to(make, tmp_path):
+    now = [1_000_000.0]
+    kept = make(ttl=2400.0, wall=lambda: now[0])
+    folder = tmp_path / "logs"
+    for number in range(5):  # a line each minute: after a hundred seconds there is a new file
+        kept.write(line(number) + b"\n")
+        newest = max(folder.iterdir(), key=lambda path: path.name)
+        os.utime(newest, (now[0], now[0]))
+        now[0] += 60.0
+    assert len(list(folder.iterdir())) == 3
+    now[0] = 1_000_000.0 + 2400.0 + 1
+    kept.tidy()
+    assert [found["id"] for found in requests(folder)] == ["req_4", "req_3", "req_2"]
+    now[0] += 240.0
+    kept.tidy()
+    assert list(requests(folder)) == []
+    kept.write(line(6) + b"\n")  # the file it wrote to is gone
+    assert [found["id"] for found in requests(folder)] == ["req_6"]
+
+
+def test_a_full_room_is_looked_after_at_once(make, tmp_path):
+    kept = make(max_bytes=32 << 10)
+    for number in range(4000):
+        kept.write(line(number % 60) + b"\n")
+    assert sum(path.stat().st_size for path in (tmp_path / "logs").iterdir()) <= 40 << 10
+    assert len(list(requests(tmp_path / "logs"))) > 200
+
+
+def test_what_waits_to_be_written_is_bounded(make, monkeypatch):
+    monkeypatch.setattr(journal, "_MOST_WAITING", 1000)
+    kept = make(capture=True)
+    monkeypatch.setattr(kept, "_thread", object())  # one that does nothing
+    for number in range(10):
+        kept.keep(Capture(f"req_{number}", "/", {}, b"x" * 300))
+    assert [capture.id for capture in kept._queue] == ["req_7", "req_8", "req_9"]
+    assert kept.lost == 7
+    kept.keep(Capture("req_large", "/", {}, b"x" * 5000))
+    assert [capture.id for capture in kept._queue] == ["req_large"], "the last one is kept, however large"
+    kept._thread = None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        rb'{"a":"1\/\/0gPlantedRefreshToken_abc"}',
+        rb'{"a":"\u0031//0gPlantedRefreshToken_abc"}',
+        rb'data: {"a":"1\/\/0gPlantedRefreshToken_abc"}' + b"\n\n",
+        b"event: x\r\ndata: 1//0gPlantedRefreshToken_abc\r\n\r\n",
+        b'{"a":["1//0gPlantedRefreshToken_abc',
+        b'{"1//0gPlantedRefreshToken_abc":1}',
+    ],
+)
+def test_a_secret_is_found_however_the_json_is_written(said):
+    shown = orjson.dumps(journal.Body(said).shown(())).decode()
+    assert "0gPlanted" not in shown
+    assert "***" in shown
+
+
+def test_what_hides_nothing_stays_byte_for_byte():
+    said = 'event: a\r\ndata: {"x" : [1, 2.50, "ü"]}\r\n\r\n: comment\n\ndata: [DONE]\n\n'
+    assert journal.Body(said.encode()).shown({"a secret"}) == said
+
+
+def test_a_short_secret_breaks_no_json():
+    assert journal.Body(b'{"a":true,"b":"true or null","c":null}').shown({"true", "null"}) == {
+        "a": True,
+        "b": "*** or ***",
+        "c": None,
+    }
+
+
+def test_depth_is_no_trouble():
+    said = b'{"a":' * 5000 + b'"1//0gPlantedRefreshToken_abc"' + b"}" * 5000
+    assert "0gPlanted" not in orjson.dumps(journal.Body(said).shown(())).decode()

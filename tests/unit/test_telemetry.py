@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import orjson
 import pytest
 
+from antigravity2api import telemetry
 from antigravity2api.telemetry import Log, clean
 
 
@@ -84,3 +86,22 @@ def test_a_pipe_that_nobody_reads_does_not_keep_the_process(monkeypatch: pytest.
     thread.join(10)
     assert not thread.is_alive() and log.lost
     os.close(writing)
+
+
+def test_the_journal_may_tidy_up_while_there_is_nothing_to_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Kept:
+        def __init__(self) -> None:
+            self.tidied = threading.Event()
+
+        def write(self, lines: bytes) -> None:
+            raise AssertionError(lines)
+
+        def tidy(self) -> None:
+            self.tidied.set()
+
+    monkeypatch.setattr(telemetry, "_QUIET", 0.01)
+    kept = Kept()
+    log = Log(fd=-1, journal=kept)
+    log.start()
+    assert kept.tidied.wait(10)
+    log.close()

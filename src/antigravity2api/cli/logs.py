@@ -23,9 +23,10 @@ def run(arguments: list[str]) -> int:
     verbs = options.add_subparsers(dest="verb", metavar="VERB", required=True)
     listed = verbs.add_parser("list", help="the last requests, newest first", allow_abbrev=False)
     listed.add_argument("--last", type=written(integer(1, _WIDEST)), default=20, metavar="N", help="how many (20)")
+    listed.add_argument("--all", action="store_true", help="also what asked no model: lists, metrics, health checks")
     listed.add_argument("--failed", action="store_true", help="only those that failed or were refused")
     listed.add_argument("--changed", action="store_true", help="only those with something changed or dropped")
-    listed.add_argument("--model", metavar="NAME", help="only for this model")
+    listed.add_argument("--model", metavar="NAME", help="only for this model, by either of its names")
     shown = verbs.add_parser("show", help="one request, in full", allow_abbrev=False)
     shown.add_argument("id", metavar="ID", help="the x-request-id of its answer")
     for verb in (listed, shown):
@@ -62,11 +63,13 @@ def _list(options: argparse.Namespace, directory: Path) -> int:
 
 def _wanted(options: argparse.Namespace, lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for line in lines:
+        if not options.all and line.get("method") != "POST":
+            continue
         if options.failed and line.get("outcome") == "ok" and int(line.get("status", 0)) < 400:
             continue
         if options.changed and not line.get("applied"):
             continue
-        if options.model and options.model != line.get("model"):
+        if options.model and options.model not in (line.get("model"), line.get("asked")):
             continue
         yield line
 

@@ -47,6 +47,8 @@ def generation(trace: Trace, usage: Usage | None) -> str:
         f',"model":{quoted(trace.model)},"stream":{_FLAGS[trace.stream]},"upstream":{quoted(trace.upstream)}'
         f',"credential":{quoted(trace.credential)},"attempts":{trace.attempts}'
     )
+    if trace.asked and trace.asked != trace.model:
+        told += f',"asked":{quoted(trace.asked)}'
     if trace.first_event is not None:
         told += f',"first_ms":{milliseconds(trace.first_event)}'
     if usage is not None:

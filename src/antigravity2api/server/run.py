@@ -76,6 +76,7 @@ async def _serve(
             ttl=settings.logs_ttl,
             max_bytes=settings.logs_max_bytes,
             capture=settings.capture,
+            secrets=_secrets_of(settings),
         )
         stack.callback(journal.close)
         log = Log(level=settings.log_level, journal=journal)
@@ -218,6 +219,12 @@ def _chat_settings(settings: Settings) -> ChatSettings:
         fetch_images=settings.fetch_images,
         system_instruction=settings.system_instruction,
     )
+
+
+def _secrets_of(settings: Settings) -> list[str]:
+    """What the configuration holds that no record may show: keys of clients and of upstreams, tokens."""
+    given = [settings.antigravity_access_token, settings.antigravity_oauth_client_secret, settings.secret_key]
+    return [*settings.api_key, *settings.gemini_api_key, *settings.vertex_api_key, *filter(None, given)]
 
 
 def _limits(settings: Settings) -> Limits:

@@ -29,6 +29,8 @@ _SECRETS = (
     re.compile(r"\bgh[opsu]_[0-9A-Za-z]{20,}"),
     re.compile(r"\bAKIA[0-9A-Z]{16}\b"),
 )
+_SIGNS = ("PRIVATE KEY", "AIza", "AQ.", "ya29.", "1//0", "GOCSPX-", "eyJ", "sk-", "gh", "AKIA")
+"""A word of each that has to be there."""
 _SCHEME = re.compile(r"\b((?:bearer|basic)\s+)(?!token\b|auth)[0-9A-Za-z._~+/=-]{6,}", re.IGNORECASE)
 _NAMED = re.compile(
     r"""(?<![A-Za-z0-9])((?:x-goog-)?api[-_ ]?key|(?:access|refresh|id|auth)[-_]?token|client[-_]secret|authorization
@@ -116,11 +118,15 @@ def mask(text: str, secrets: Iterable[str] = (), *, hosts: Iterable[str] = (), e
 def mask_keys(text: str, secrets: Iterable[str] = ()) -> str:
     """``text`` of any length without keys, tokens and ``secrets``; everything else stays as it is."""
     for secret in secrets:
-        if len(secret) >= 4:
+        if len(secret) >= 4 and secret in text:
             text = text.replace(secret, _MASK)
-    for pattern in _SECRETS:
-        text = pattern.sub(_MASK, text)
-    return _SCHEME.sub(rf"\g<1>{_MASK}", text)
+    for sign, pattern in zip(_SIGNS, _SECRETS, strict=True):  # looking for a word first is a hundred times quicker
+        if sign in text:
+            text = pattern.sub(_MASK, text)
+    lowered = text.lower()
+    if "bearer" in lowered or "basic" in lowered:
+        text = _SCHEME.sub(rf"\g<1>{_MASK}", text)
+    return text
 
 
 def _is_public(host: str) -> bool:
