@@ -101,7 +101,7 @@ class Lesson(NamedTuple):
 
 def lesson(fault: Fault, wall: float) -> Lesson | None:
     """What ``fault`` teaches at the wall clock's time ``wall``, or None."""
-    delay = fault.retry_after or None
+    delay, reset = fault.retry_after or None, _reset(fault, wall)
     if fault.kind is Kind.CREDENTIAL:
         named = None if delay is None else min(delay, LONGEST_REST)
         state = _STATES.get(fault.reason or "")
@@ -112,8 +112,10 @@ def lesson(fault: Fault, wall: float) -> Lesson | None:
         return Lesson(True, Why.REFUSED, *pauses, named, state)
     if fault.kind is not Kind.RATE_LIMITED:
         return None
+    if reset is not None:
+        delay = max(delay or 0.0, reset)
     if spent(fault):
-        return _used_up(fault.reason or "", delay, wall)
+        return _used_up(fault.reason or "", delay, wall, reset)
     if delay is None:
         return Lesson(False, Why.BACK_OFF, *_BACK_OFF)
     if delay >= _LONG and fault.reason is not None:
@@ -121,7 +123,15 @@ def lesson(fault: Fault, wall: float) -> Lesson | None:
     return Lesson(False, Why.LIMITED, *_BACK_OFF, min(delay, LONGEST_REST))
 
 
-def _used_up(reason: str, delay: float | None, wall: float) -> Lesson:
+def _reset(fault: Fault, wall: float) -> float | None:
+    """Seconds until the quota is whole again, if that was named and is to come."""
+    reset = fault.resets_in
+    if reset is None and fault.resets_at is not None:
+        reset = fault.resets_at - wall
+    return reset if reset is not None and reset > 0 else None
+
+
+def _used_up(reason: str, delay: float | None, wall: float, reset: float | None) -> Lesson:
     """Until the reset where it is known. A short delay beside a day's quota means nothing, so Google's own clients."""
     delay = delay or 0.0
     if "PerDay" in reason or "Daily" in reason:
@@ -130,6 +140,8 @@ def _used_up(reason: str, delay: float | None, wall: float) -> Lesson:
             return Lesson(False, Why.SPENT, *_SPENT, min(max(ahead, delay), LONGEST_RESET))
     if delay >= _LONG:
         return Lesson(False, Why.SPENT, *_SPENT, min(delay, LONGEST_RESET))
+    if reset is not None:  # soon; but one that is named again and again is no reset
+        return Lesson(False, Why.SPENT, max(reset, 1.0), _SPENT[1])
     return Lesson(False, Why.SPENT, *_SPENT)
 
 

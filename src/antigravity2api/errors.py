@@ -64,7 +64,8 @@ class Fault(Exception):
     ``param`` is the dotted path of the client's field at fault (``messages[1].content``), ``code`` a finer word than
     the kind in OpenAI's vocabulary (``invalid_type``), ``retry_after`` seconds, ``reason`` the upstream's own
     machine-readable word (``API_KEY_INVALID``), ``upstream_status`` its HTTP status where one arrived, ``link`` a page
-    where the credential's owner can mend it (for the operator, never for a client).
+    where the credential's owner can mend it (for the operator, never for a client). ``resets_in`` (seconds) or
+    ``resets_at`` (seconds since 1970) is when a quota is whole again, where the upstream named that.
     """
 
     def __init__(
@@ -89,6 +90,8 @@ class Fault(Exception):
         self.reason = reason
         self.upstream_status = upstream_status
         self.link: str | None = None
+        self.resets_in: float | None = None
+        self.resets_at: float | None = None
 
     def __repr__(self) -> str:
         place = f"param={self.param!r}, code={self.code!r}, retry={self.retry.value}"

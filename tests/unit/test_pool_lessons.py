@@ -53,6 +53,10 @@ def cloud(status: int, message: str, *details: Any, headers: dict[str, str] | No
     return upstream.classify(status, headers or {}, body(status, message, *details))
 
 
+def classify_page(status: int, page: bytes) -> Fault:
+    return Antigravity(Address("cloudcode-pa.googleapis.com", 443, tls=True)).classify(status, {}, page)
+
+
 def rest(fault: Fault, name: str = "a", model: str = MODEL) -> tuple[Bench, Any]:
     """A pool of two whose first credential met the fault, and its rest if it has one."""
     pool = bench("a", "b", quota_group=quota_group)
@@ -110,6 +114,22 @@ LIMITS = {
         "spent",
         7 * DAY,
     ),
+    "a reset as a time, from a server that does not tell its own": (
+        cloud(429, "q", info("QUOTA_EXHAUSTED", quotaResetTimeStamp=RESET_AT)),
+        "spent",
+        7 * DAY,
+    ),
+    "a reset as a time that is over": (
+        cloud(429, "q", info("QUOTA_EXHAUSTED", quotaResetTimeStamp="2020-01-01T00:00:00Z")),
+        "spent",
+        300,
+    ),
+    "a reset as a time that is none": (
+        cloud(429, "q", info("QUOTA_EXHAUSTED", quotaResetTimeStamp="soon")),
+        "spent",
+        300,
+    ),
+    "a reset that is near": (cloud(429, "q", info("QUOTA_EXHAUSTED", quotaResetDelay="100s")), "spent", 100),
     "a quota without a reset": (cloud(429, "q", info("QUOTA_EXHAUSTED")), "spent", 300),
     "a limit without a delay": (cloud(429, "q", info("RATE_LIMIT_EXCEEDED")), "backoff", 2),
     "credits": (cloud(429, "q", info("INSUFFICIENT_G1_CREDITS_BALANCE")), "spent", 300),
@@ -142,6 +162,8 @@ REFUSALS = {
     "billing": gemini(403, "Billing.", info("BILLING_DISABLED"), word="PERMISSION_DENIED"),
     "no key": gemini(403, "Method doesn't allow unregistered callers.", word="PERMISSION_DENIED"),
     "a perimeter": cloud(403, "Request is prohibited.", info("SECURITY_POLICY_VIOLATED")),
+    "terms that are to be accepted": cloud(403, "You must accept the Terms of Service before you use this API."),
+    "a page of somebody on the way": classify_page(403, b"<html><h1>You don't have permission</h1></html>"),
     "a client": gemini(401, "The OAuth client was not found.", info("invalid_client")),
 }
 
@@ -196,6 +218,12 @@ STATES = {
     ),
     "a project": (
         cloud(403, "The caller does not have permission on the project."),
+        State.NO_PROJECT,
+        "",
+        "no project",
+    ),
+    "a project that is not theirs": (
+        cloud(403, "Permission denied on resource project bold-owl-1.", info("CONSUMER_INVALID")),
         State.NO_PROJECT,
         "",
         "no project",

@@ -282,23 +282,19 @@ def session_id(call: Call) -> str:
 
 
 def _explain_refusal(error: errors.UpstreamError, fault: Fault) -> None:
-    """What the operator can do about a 403: verify the account, appeal, or look at the project."""
-    page = error.metadata.get("validation_link") or error.metadata.get("validation_url") or next(iter(error.links), "")
-    appeal = error.metadata.get("appeal_url", "")
+    """What the operator can do about a 403: verify the account, appeal, or look at the project. A link that Google gave
+    for exactly this purpose is shown, whatever its host; to the operator alone, it is the account's own."""
     if error.reason == "VALIDATION_REQUIRED":
-        _add(fault, "Open this page with the account", page)
-    elif error.reason == "TOS_VIOLATION" or appeal or "terms of service" in error.message.lower():
+        page = error.metadata.get("validation_link") or error.metadata.get("validation_url")
+        fault.link = _link(page or next(iter(error.links), ""))
+    elif errors.closed_by_terms(error):
         # The account is closed. Another account of the same operator would only be next.
         fault.reason = "TOS_VIOLATION"
         fault.retry = Retry.OTHER_UPSTREAM
-        _add(fault, "Appeal at", appeal)
-    elif error.reason is None and "permission" in error.message.lower():
+        fault.link = _link(error.metadata.get("appeal_url", "")) or fault.link
+    elif errors.misplaced(error):
         fault.reason = "PROJECT_PERMISSION_DENIED"
 
 
-def _add(fault: Fault, words: str, link: str) -> None:
-    """A link that Google gave for exactly this purpose is shown, whatever its host."""
-    if errors.is_link(link):
-        fault.link = link
-        fault.message = f"{fault.message.rstrip('. ')}. {words}: {link}"
-        fault.args = (fault.message,)
+def _link(page: str) -> str | None:
+    return page if errors.is_link(page) else None

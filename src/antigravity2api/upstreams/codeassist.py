@@ -16,6 +16,7 @@ from typing import Any
 from antigravity2api.credentials import State
 from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gemini.jsontext import dumps, loads_upstream
+from antigravity2api.upstreams import errors
 from antigravity2api.upstreams.base import HttpRequest
 from antigravity2api.upstreams.errors import UpstreamError
 from antigravity2api.upstreams.masking import mask
@@ -311,13 +312,13 @@ def refusal(error: UpstreamError, secrets: tuple[str, ...] = ()) -> Refused | No
         return None
     words = mask(error.message, secrets, emails=False)
     appeal = safe_link(error.metadata.get("appeal_url", ""))
-    if error.reason == "TOS_VIOLATION" or appeal or "terms of service" in error.message.lower():
+    if errors.closed_by_terms(error):
         return Refused(State.DISABLED_BY_TERMS, words, appeal)
     if error.reason == "VALIDATION_REQUIRED":
         link = error.metadata.get("validation_link") or next(iter(error.links), "")
         return Refused(State.NEEDS_VERIFICATION, words, safe_link(link))
-    about_project = error.reason in (None, "CONSUMER_INVALID", "USER_PROJECT_DENIED", "SERVICE_DISABLED")
-    if error.status == 403 and about_project:
+    unexplained = error.reason is None and error.structured
+    if error.status == 403 and (unexplained or errors.misplaced(error) or error.reason == "SERVICE_DISABLED"):
         return Refused(State.NO_PROJECT, words, safe_link(next(iter(error.links), "")))
     if error.status == 400 and error.word == "FAILED_PRECONDITION":
         return Refused(State.NO_PROJECT, words)

@@ -98,6 +98,8 @@ _PAYLOAD = re.compile(
 )
 _FILE_OR_CACHE = re.compile(r"\bcached ?contents?\b|\bfiles?[ /]", re.IGNORECASE)
 _ADDRESS_BLOCKED = re.compile(r"automated (?:queries|requests)|unusual traffic", re.IGNORECASE)
+_TERMS_BROKEN = re.compile(r"violat|breach|suspen|terminat|banned", re.IGNORECASE)
+_PROJECT_REASONS = frozenset({"CONSUMER_INVALID", "IAM_PERMISSION_DENIED", "USER_PROJECT_DENIED"})
 _LIMIT_ZERO = re.compile(r"limit:\s*0(?![\d.])")
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -129,6 +131,10 @@ class UpstreamError:
     """Seconds that the upstream wants us to wait."""
     reset: float | None = None
     """Seconds until a quota is whole again; what RetryInfo says beside it may be shorter, and in vain."""
+    reset_at: float | None = None
+    """The same as a moment (seconds since 1970), where the answer does not say what time it is there."""
+    structured: bool = True
+    """Whether it was JSON; a web page or a bare text may be anybody's on the way."""
     quota_ids: list[str] = field(default_factory=list)
     fields: list[str] = field(default_factory=list)
     """Request fields it finds fault with, in its own spelling."""
@@ -177,14 +183,16 @@ def read_error(status: int, headers: Mapping[str, str], body: Any) -> UpstreamEr
     """Whatever can be learned from an error answer; never raises. ``body`` is bytes or an already decoded value."""
     error = UpstreamError(status)
     node = _decoded(body, error) if isinstance(body, bytes) else body
+    error.structured = isinstance(node, dict | list)
     code = _unwrap(node, error)
     if not 300 <= status <= 599:
         error.status = code or _STATUS_OF_WORD.get(error.word, 500 if status == 200 else status)
     if not error.message:
         error.message = _no_words(error.status)
     error.reset = parse_duration(error.metadata.get("quotaResetDelay"))
-    if error.reset is None:
-        error.reset = _until(error.metadata.get("quotaResetTimeStamp"), headers)
+    if error.reset is None and (stamp := error.metadata.get("quotaResetTimeStamp")):
+        error.reset = _until(stamp, headers)
+        error.reset_at = _moment(stamp) if error.reset is None else None
     if error.delay is None:
         error.delay = error.reset if error.reset is not None else _delay_beside(error, headers)
     return error
@@ -376,6 +384,28 @@ def _until(moment: str | None, headers: Mapping[str, str]) -> float | None:
         return None
 
 
+def _moment(stamp: str) -> float | None:
+    try:
+        then = datetime.fromisoformat(stamp)
+        return (then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def closed_by_terms(error: UpstreamError) -> bool:
+    """Whether an account was closed for a breach of the terms. That they still have to be accepted is another thing."""
+    if error.reason == "TOS_VIOLATION" or error.metadata.get("appeal_url"):
+        return True
+    return "terms of service" in error.message.lower() and bool(_TERMS_BROKEN.search(error.message))
+
+
+def misplaced(error: UpstreamError) -> bool:
+    """Whether a 403 is about the project that was named: not the account's, or not there."""
+    if error.reason is None:
+        return error.structured and "permission" in error.message.lower()
+    return error.reason in _PROJECT_REASONS
+
+
 def _no_words(status: int) -> str:
     if 300 <= status < 400:
         return "The upstream answered with a redirect, which is not followed."
@@ -448,6 +478,7 @@ def _quota(error: UpstreamError) -> Fault:
         return fault
     if error.reset is not None:
         fault.retry_after = max(error.reset, error.delay or 0.0)
+    fault.resets_in, fault.resets_at = error.reset, error.reset_at
     if error.reason is None or error.reason == "RATE_LIMIT_EXCEEDED":
         # The quota's own id says whether waiting a moment helps; Google's delay does not.
         fault.reason = next((quota for quota in error.quota_ids if "PerDay" in quota or "Daily" in quota), error.reason)

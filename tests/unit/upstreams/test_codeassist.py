@@ -257,6 +257,13 @@ def test_a_project_that_is_refused(status: int, word: str, reason: str | None) -
     assert found.state is State.NO_PROJECT
 
 
+def test_what_only_sounds_like_it_is_no_closed_account() -> None:
+    found = refusal(403, "Accept the Terms of Service of this API first.", "PERMISSION_DENIED", "TOS_NOT_ACCEPTED")
+    assert found is None
+    page = read_error(403, {}, b"<html><title>Forbidden</title>You have no permission. Terms of Service</html>")
+    assert codeassist.refusal(page) is None, "somebody on the way said it, and no account is to blame"
+
+
 @pytest.mark.parametrize("status", [401, 404, 429, 500, 503])
 def test_what_passes_by_itself_is_no_state(status: int) -> None:
     assert refusal(status, "Something.") is None
