@@ -32,6 +32,12 @@ class Sort(StrEnum):
     """``access_token``: a bearer token obtained elsewhere; nothing refreshes it."""
 
 
+UNCHECKED = "project_unverified"
+"""The key in ``Record.secret`` of an account whose project is not confirmed: True for one that a file named, ``NAMED``
+for one of the operator, whose word counts where Google names none."""
+NAMED = "by the operator"
+
+
 class State(StrEnum):
     """What a person has to know about a credential. Cooling down is the pool's own knowledge and not stored here."""
 
@@ -76,6 +82,11 @@ class Record:
     """Where the account's owner can mend it, if the upstream named a page."""
     changed: float = 0.0
     """When it was last written (seconds, wall clock)."""
+
+
+def is_hearsay(record: Record) -> bool:
+    """Whether nobody stands for the record's project: a file named it, which may have made it up."""
+    return record.secret.get(UNCHECKED) is True
 
 
 class CoolDown(NamedTuple):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from antigravity2api import __version__
-from antigravity2api.credentials import Record, State
+from antigravity2api.credentials import UNCHECKED, Record, State, is_hearsay
 from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gemini.call import Credential
 from antigravity2api.upstreams import codeassist, errors
@@ -63,7 +63,7 @@ def needs_project(record: Record) -> bool:
     """Whether the credential has to go through ``Projects.ensure`` before its first use."""
     if record.upstream != "antigravity":
         return False
-    return not record.project or bool(record.secret.get("project_unverified"))
+    return not record.project or bool(record.secret.get(UNCHECKED))
 
 
 class CodeAssistCalls:
@@ -251,13 +251,13 @@ class Projects:
                 current = await self._current(record)
                 if current.project and current.project != record.project and not needs_project(current):
                     return current.project  # another process was here first
-                trusted = not (again or current.secret.get("project_unverified"))
+                trusted = not (again or is_hearsay(current))
                 project = await self._calls.project(credential.secret, current.project, trusted=trusted)
         except Busy:
             raise _fault(record, "Another process has been looking for its project for too long.", None) from None
         mended = current.state in (State.NO_PROJECT, State.NEEDS_VERIFICATION)
         fields = {"state": State.READY, "message": "", "link": ""} if mended else {}
-        await self._write(current, project=project, secret={"project_unverified": None}, **fields)
+        await self._write(current, project=project, secret={UNCHECKED: None}, **fields)
         self._tell("info", record)
         return project
 
@@ -287,7 +287,7 @@ class Projects:
 
 
 def _settled(record: Record, project: str) -> Record:
-    secret = {key: value for key, value in record.secret.items() if key != "project_unverified"}
+    secret = {key: value for key, value in record.secret.items() if key != UNCHECKED}
     return replace(record, project=project, secret=secret)
 
 

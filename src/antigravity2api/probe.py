@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from antigravity2api.configured import open_vault
 from antigravity2api.cooling import lesson
-from antigravity2api.credentials import Record, State
+from antigravity2api.credentials import Record, State, is_hearsay
 from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gemini.call import Call, Credential
 from antigravity2api.gemini.jsontext import dumps
@@ -267,7 +267,7 @@ async def _account(calls: CodeAssistCalls, record: Record, credential: Credentia
     """The account's tier and its project; None for one that has to be taken in first, which a probe does not do."""
     if refused := codeassist.check_project(record.project):
         raise ProjectRefused(refused)
-    trusted = not record.secret.get("project_unverified")
+    trusted = not is_hearsay(record)
     account = await calls.account(credential.secret, record.project if trusted else None)
     match codeassist.plan(account, record.project, trusted=trusted):
         case Settled(project):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from antigravity2api.configured import open_vault
-from antigravity2api.credentials import CoolDown, State
+from antigravity2api.credentials import NAMED, UNCHECKED, CoolDown, State
 from antigravity2api.settings import load
 from antigravity2api.store import database
 
@@ -300,6 +300,13 @@ def test_enable_says_that_something_was_mended(cli, two, vault, state, after):
     assert bool(row["message"]) is (after != "ready")
 
 
+def test_enable_mends_a_key_that_no_login_could(cli, two, vault):
+    vault().change("gemini-1", state=State.NEEDS_LOGIN, message="API key expired.")
+    cli("credentials", "enable", "gemini-1")
+    row = listed(cli)["gemini-1"]
+    assert (row["state"], row["message"]) == ("ready", "")
+
+
 def test_set(cli, two, vault):
     vault().change("antigravity-1", state=State.NO_PROJECT, secret={"project_unverified": None})
     done = cli("credentials", "set", "antigravity-1", "--label", "mine", "--weight", "9", "--project", "other-project")
@@ -307,6 +314,7 @@ def test_set(cli, two, vault):
     row = listed(cli)["antigravity-1"]
     assert (row["label"], row["weight"], row["project"], row["state"]) == ("mine", 9, "other-project", "ready")
     assert row["project_checked"] is False
+    assert vault().get("antigravity-1").secret[UNCHECKED] == NAMED, "the operator's word, not a file's"
     assert cli("credentials", "set", "gemini-1").code == 2
     assert cli("credentials", "set", "gemini-1", "--weight", "1000").code == 2
 
@@ -550,6 +558,41 @@ def test_credentials_are_tested(cli, two, probes):
     findings["antigravity-1"] = Finding(ok=True, state=State.READY)
     assert cli("credentials", "test").code == 0
     assert listed(cli)["antigravity-1"]["state"] == "ready"
+
+
+@pytest.mark.parametrize("identity", ["gemini-1", "antigravity-1"])
+def test_a_refusal_that_may_pass_is_shown_and_not_stored(cli, two, probes, identity):
+    """A state keeps a credential from being asked while others can; a test of one moment is no reason for that. That
+    a login is dead is written down by who asked for its token."""
+    findings, _ = probes
+    findings[identity] = Finding(ok=False, state=State.NEEDS_LOGIN, message="API key not valid.")
+    done = cli("credentials", "test", identity)
+    assert done.code == 1
+    assert "needs login" in done.out
+    assert listed(cli)[identity]["state"] == "ready"
+
+
+def test_what_cannot_be_read_cannot_be_tested(cli, two, probes, data):
+    (data / "secret.key").unlink()
+    for verb in ("test", "quota"):
+        done = cli("credentials", verb)
+        assert done.code == 1
+        assert "gemini-1 cannot be read" in done.err and "secret.key is missing" in done.err
+        assert "no credential" not in done.err
+
+
+def test_one_that_cannot_be_read_is_told_beside_the_others(cli, two, probes, monkeypatch):
+    monkeypatch.setenv("GEMINI_API_KEY", "AIza-of-the-environment")
+    monkeypatch.setenv("ANTIGRAVITY2API_SECRET_KEY", "another-key-of-somebody")
+    Path(".local/share/antigravity2api/secret.key").unlink()
+    probes[0]["gemini-1"] = Finding(ok=True, state=State.READY)
+    done = cli("credentials", "test", "--json")
+    assert done.code == 1
+    told = json.loads(done.out)
+    assert [row["ok"] for row in told["credentials"]] == [True]
+    assert (
+        len(told["problems"]) == 2 and "another key than the one in ANTIGRAVITY2API_SECRET_KEY" in told["problems"][0]
+    )
 
 
 def test_nothing_to_test(cli, probes):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from antigravity2api.credentials import Record, Sort, State
+from antigravity2api.credentials import NAMED, Record, Sort, State
 from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gemini.call import Credential
 from antigravity2api.onboarding import CodeAssistCalls, Projects, needs_project
@@ -257,6 +257,32 @@ async def test_an_imported_project_that_was_made_up_is_replaced(desk: Desk) -> N
 async def test_an_imported_project_is_kept_for_accounts_with_projects_of_their_own(desk: Desk) -> None:
     desk.google.scripts["loadCodeAssist"] = plain(account(project=None, currentTier=STANDARD))
     record = await desk.projects.ensure(desk.stored("mine-1", project_unverified=True), CREDENTIAL)
+    assert record.project == "mine-1"
+
+
+BUSINESS = {"id": "standard-tier", "userDefinedCloudaicompanionProject": True, "isDefault": True}
+
+
+async def test_a_newcomer_is_taken_in_with_the_project_that_the_operator_named(desk: Desk) -> None:
+    desk.google.scripts |= {
+        "loadCodeAssist": plain({"allowedTiers": [BUSINESS]}),
+        "onboardUser": plain(operation(done=True, project="mine-1")),
+    }
+    record = await desk.projects.ensure(desk.stored("mine-1", project_unverified=NAMED), CREDENTIAL)
+    assert (record.project, record.secret.get("project_unverified")) == ("mine-1", None)
+    (asked,) = desk.google.asked("onboardUser")
+    assert (asked.json["tierId"], asked.json["cloudaicompanionProject"]) == ("standard-tier", "mine-1")
+
+
+async def test_nobody_is_taken_in_with_a_project_that_a_file_named(desk: Desk) -> None:
+    desk.google.scripts["loadCodeAssist"] = plain({"allowedTiers": [BUSINESS]})
+    await desk.fault(desk.stored("useful-wave-a1b2c", project_unverified=True))
+    assert desk.google.asked("onboardUser") == []
+
+
+async def test_the_project_that_the_operator_named_counts_where_google_names_none(desk: Desk) -> None:
+    desk.google.scripts["loadCodeAssist"] = plain(account(project=None))
+    record = await desk.projects.ensure(desk.stored("mine-1", project_unverified=NAMED), CREDENTIAL)
     assert record.project == "mine-1"
 
 

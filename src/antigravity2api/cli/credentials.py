@@ -13,7 +13,7 @@ from typing import Any
 from antigravity2api.cli import credentials_in, credentials_out
 from antigravity2api.cli.common import add_json, parser, print_json, print_table, refuse, say, written
 from antigravity2api.cli.vaults import KINDS, chosen, opened, rows_of
-from antigravity2api.credentials import State
+from antigravity2api.credentials import NAMED, UNCHECKED, Record, Sort, State
 from antigravity2api.forms import LOCATION, PROJECT, TEXT, UPSTREAMS, integer
 
 WEIGHT = integer(1, 100)
@@ -29,8 +29,7 @@ def run(arguments: list[str]) -> int:
     for verb in made.values():
         verb.add_argument("--config", metavar="FILE", help="the TOML file")
         verb.add_argument("--data-dir", metavar="DIR", help="where keys, images and the database live")
-        if not verb.prog.endswith(" export"):
-            add_json(verb)
+        add_json(verb)
     parsed = options.parse_args(arguments)
     does: dict[str, Verb] = {
         "list": _list,
@@ -134,12 +133,13 @@ def _cells(row: dict[str, Any]) -> list[str]:
 
 
 def _enable(options: argparse.Namespace) -> int:
-    return _changed(options, lambda record: {"enabled": True, **_asked_again(record.state)})
+    return _changed(options, lambda record: {"enabled": True, **_asked_again(record)})
 
 
-def _asked_again(state: State) -> dict[str, Any]:
+def _asked_again(record: Record) -> dict[str, Any]:
     """The operator's word that something was mended; what only a login mends stays as it is."""
-    if state in (State.READY, State.NEEDS_LOGIN):
+    needs_login = record.state is State.NEEDS_LOGIN and record.sort is Sort.OAUTH_USER
+    if record.state is State.READY or needs_login:
         return {}
     return {"state": State.READY, "message": "", "link": ""}
 
@@ -160,7 +160,7 @@ def _set(options: argparse.Namespace) -> int:
             return wanted
         more: dict[str, Any] = {}
         if record.upstream == "antigravity":
-            more["secret"] = {"project_unverified": True}  # looked at before its first use, as any other
+            more["secret"] = {UNCHECKED: NAMED}  # looked at before its first use, as any other
         if record.state is State.NO_PROJECT:
             more |= {"state": State.READY, "message": "", "link": ""}
         return {**wanted, **more}

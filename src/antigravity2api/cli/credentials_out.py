@@ -27,8 +27,7 @@ def test(options: argparse.Namespace) -> int:
     with opened(options) as store:
         records = _asked(store, options.ids)
         if not records:
-            say("There is no credential to test.")
-            return 1
+            return _nobody(store, "There is no credential to test.")
 
         async def one(record: Record) -> Finding:
             return await probe(store.settings, record)
@@ -36,6 +35,7 @@ def test(options: argparse.Namespace) -> int:
         found = asyncio.run(_all(one, records))
         for record, finding in zip(records, found, strict=True):
             _remember(store, record, finding.ok, finding.state, finding.message, finding.link)
+        problems = [] if options.ids else list(store.vault.unreadable().values())
     rows = [
         {
             "id": record.id,
@@ -51,20 +51,25 @@ def test(options: argparse.Namespace) -> int:
         for record, finding in zip(records, found, strict=True)
     ]
     if options.json:
-        print_json({"credentials": rows})
+        print_json({"credentials": rows, "problems": problems})
     else:
         head = ["ID", "RESULT", "PROJECT", "SECONDS", "WHAT THE UPSTREAM SAYS"]
         print_table(head, [_finding(row) for row in rows])
-    return 0 if all(row["ok"] for row in rows) else 1
+    say(*(f"error: {text}" for text in problems))
+    return 0 if all(row["ok"] for row in rows) and not problems else 1
 
 
 def _remember(store: Store, record: Record, ok: bool, state: State, message: str, link: str) -> None:  # noqa: FBT001
-    """Write down what was found about a stored credential, so that the gateway knows it too."""
+    """Write down what was found about a stored credential, so that the gateway knows it too.
+
+    Not that it needs a login: a login that is dead has been called so by who asked for its token, and a refusal of
+    one moment must not keep a key from being asked.
+    """
     if not record.stored or record.state is State.DISABLED_BY_TERMS:
         return
     if ok and record.state is not State.READY:
         store.vault.change(record.id, state=State.READY, message="", link="")
-    elif not ok and state not in (State.READY, record.state):
+    elif not ok and state not in (State.READY, State.NEEDS_LOGIN, record.state):
         store.vault.change(record.id, state=state, message=message, link=link)
 
 
@@ -84,8 +89,7 @@ def quota(options: argparse.Namespace) -> int:
     with opened(options) as store:
         records = _asked(store, options.ids)
         if not records:
-            say("There is no credential to ask for.")
-            return 1
+            return _nobody(store, "There is no credential to ask for.")
 
         async def one(record: Record) -> QuotaView:
             return await ask(store.settings, record)
@@ -128,6 +132,15 @@ def _share(view: dict[str, Any], row: dict[str, Any]) -> list[str]:
 def _asked(store: Store, ids: Sequence[str]) -> list[Record]:
     """The named ones, or all that are in use."""
     return chosen(store, ids) if ids else [record for record in store.everything() if record.enabled]
+
+
+def _nobody(store: Store, words: str) -> int:
+    """Why nobody was asked; the exit code."""
+    unreadable = store.vault.unreadable()
+    say(*(f"error: {text}" for text in unreadable.values()))
+    if not unreadable:
+        say(f"{words} `antigravity2api credentials list` shows what there is.")
+    return 1
 
 
 async def _all(ask: Callable[[Record], Awaitable[T]], records: Sequence[Record]) -> list[T]:
