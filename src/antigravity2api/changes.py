@@ -23,6 +23,7 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
     (r"tool\.(.+):loosened", "the upstream refused the schema of tool {0}; it was sent in a looser form"),
     (r"tool\.(.+):reduced", "the upstream refused the schema of tool {0}; it went into the description as text"),
     (r"tool\.(.+):dropped", "the upstream refused tool {0} in every form; it was left out"),
+    (r"response_format:prose", "the model answered in prose, also when asked again; its words were handed on"),
     (r"response_format:described", "the upstream refused the answer's schema; an instruction asked for it instead"),
     (r"response_format:emulated", "the model has no JSON mode beside tools; an instruction asked for JSON instead"),
     (r"schema:(.+)", "the upstream refused the schemas in its usual form; they were sent as {0}"),

@@ -93,8 +93,6 @@ async def test_right_arguments_are_not_spoken_of() -> None:
 BAD_CALLS = {
     "without arguments": called(("f", {})),
     "without any": called(("f", None)),
-    "of a stranger": called(("rm_rf", {"path": "/"})),
-    "of a stranger beside a good one": called(("f", {"path": "a"}), ("rm_rf", {"path": "/"})),
     "behind some text": called(("f", {}), before="Let me see."),
     "malformed": events(event(finish="MALFORMED_FUNCTION_CALL")),
     "unexpected": events(event(finish="UNEXPECTED_TOOL_CALL")),
@@ -160,6 +158,12 @@ async def test_each_of_several_answers_is_checked() -> None:
     assert sorted(made) == ['{"path":"a"}', '{"path":"b"}']
 
 
+async def test_a_name_that_the_model_made_up_is_the_clients_to_judge() -> None:
+    bench = Bench()
+    bench.play(called(("made_up", {"path": "/"})))
+    assert calls_of(await bench.ask(tools=[function("f")])) == [("made_up", {"path": "/"})]
+
+
 # -- structured output
 
 FORMAT = {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}
@@ -182,7 +186,25 @@ async def test_a_wrong_answer_is_asked_for_again_with_what_is_wrong() -> None:
     assert '$.path: 5 is not of type "string"' in ours["parts"][0]["text"]
 
 
-WRONG = {"no json": "Certainly!", "half": '{"path":', "type": '{"path": 5}', "missing": "{}", "nothing": " "}
+async def test_prose_is_asked_about_once_and_then_handed_on() -> None:
+    """A model that writes JSON by itself and does not refuses, or explains: its words are worth more than an error."""
+    bench = Bench()
+    bench.play(answered("I would rather not."), answered("Really not."))
+    answer = await bench.ask(response_format=FORMAT)
+    assert said(answer) == "Really not."
+    assert answer.headers[APPLIED] == "response_format:asked again, response_format:prose"
+    bench.play(answered("I would rather not."), answered('{"path": "a"}'))
+    assert said(await bench.ask(response_format=FORMAT)) == '{"path": "a"}'
+
+
+async def test_prose_where_json_was_asked_for_in_words_is_an_error_the_second_time() -> None:
+    bench = Bench()
+    bench.play(answered("Sure."), answered("Sure."))
+    fault = await bench.fault(model="gemini-2.5-flash", response_format=FORMAT, tools=[function("f")])
+    assert fault.code == "structured_output_invalid"
+
+
+WRONG = {"half": '{"path":', "type": '{"path": 5}', "missing": "{}", "nothing": " "}
 
 
 @pytest.mark.parametrize("words", WRONG.values(), ids=WRONG)

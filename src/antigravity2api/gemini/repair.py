@@ -66,7 +66,7 @@ _SPELLINGS = {
     "topP": r"top[_ -]?p",
 }
 _ABOUT_RESPONSE = re.compile(r"response_?(?:json_?)?schema").search
-_ASKED_AGAIN = "response_format:asked again"
+ASKED_AGAIN = "response_format:asked again"
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _MOST_LEARNED = 512
 _MOST_SCHEMAS = 64
@@ -309,7 +309,7 @@ def _asked_again(call: Call, bad: BadStructure) -> Repair:
         "Answer again with the corrected JSON only, without any other text."
     )
     contents.append({"role": "user", "parts": [{"text": sentence}]})
-    return Repair(_with(call, _ASKED_AGAIN, contents=contents), _ASKED_AGAIN)
+    return Repair(_with(call, ASKED_AGAIN, contents=contents), ASKED_AGAIN)
 
 
 # -- helpers -----------------------------------------------------------------------------------------------------

@@ -42,14 +42,16 @@ class Verdict(Enum):
 class BadStructure(Fault):
     """An answer that is not what ``response_format`` promised. ``answer`` is the model's text, for asking again."""
 
-    def __init__(self, sentence: str, answer: str, *, retry: Retry = Retry.REPAIRED) -> None:
+    def __init__(self, sentence: str, answer: str, *, prose: bool = False) -> None:
         super().__init__(
             Kind.BAD_ANSWER,
             f"The model's answer does not match the requested format: {sentence}",
             code="structured_output_invalid",
-            retry=retry,
+            retry=Retry.REPAIRED,
         )
         self.sentence = sentence
+        self.prose = prose
+        """Whether it does not even begin like JSON: the model rather says something."""
         self.answer = answer[:_LONGEST_QUOTE]
 
 
@@ -200,7 +202,8 @@ class Validators:
         try:
             value = orjson.loads(text)
         except ValueError as error:
-            raise BadStructure(f"it is not valid JSON ({error}).", text) from None
+            prose = text.strip() != "" and not text.lstrip().startswith(("{", "["))
+            raise BadStructure(f"it is not valid JSON ({error}).", text, prose=prose) from None
         if schema is None:
             if not isinstance(value, dict):
                 raise BadStructure("it is not a JSON object.", text)

@@ -11,6 +11,7 @@ from antigravity2api.dialects.chat.notes import ChatNotes
 from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gemini.call import Call
 from antigravity2api.gemini.fold import candidates_of, parts_of
+from antigravity2api.gemini.repair import ASKED_AGAIN
 from antigravity2api.gemini.schema import restore_args
 from antigravity2api.gemini.types import Response
 from antigravity2api.gemini.validation import BadStructure, Validators, Verdict
@@ -38,8 +39,6 @@ def returned_call(call: Mapping[str, Any], notes: ChatNotes, validators: Validat
     """
     upstream_name = _bare_name(call["name"], notes)
     name = notes.names.get(upstream_name, upstream_name)
-    if notes.declared and upstream_name not in notes.declared:
-        raise _malformed(f"it called the tool {name[:_SHOWN_NAME]!r}, which was not declared", "UNEXPECTED_TOOL_CALL")
     args = call.get("args") or {}
     schema = notes.schemas.get(name)
     restored: Any = restore_args(args, None) if schema is None else validators.restored(args, schema)
@@ -76,13 +75,31 @@ def _malformed(what: str, reason: str = "MALFORMED_FUNCTION_CALL") -> Fault:
 
 
 def structured(text: str, notes: ChatNotes, validators: Validators, *, copies: int = 1) -> str:
-    """The text of an answer that was asked to be JSON. Raises ``BadStructure`` where it is not what was promised."""
+    """The text of an answer that was asked to be JSON. Raises ``BadStructure`` where it is not what was promised.
+
+    Prose of a model that writes JSON by itself is a refusal or an explanation, and goes out as it is.
+    """
     try:
         return validators.structured(text, notes.json_schema)
     except BadStructure as bad:
+        if bad.prose and not notes.json_told:
+            return text
         if copies > 1:  # the question is the copies' common one: it cannot speak of one answer
             bad.retry = Retry.SAME
         raise
+
+
+def _checked_text(text: str, call: Call, notes: ChatNotes, validators: Validators) -> str | None:
+    """A note on a whole answer that was asked to be JSON. Raises ``BadStructure`` as ``structured``, and for prose as
+    long as the model was not asked again."""
+    structured(text, notes, validators, copies=call.copies)
+    try:
+        validators.structured(text, notes.json_schema)
+    except BadStructure:
+        if ASKED_AGAIN in call.applied or call.copies > 1:
+            return "response_format:prose"
+        raise
+    return None
 
 
 def check_chat(call: Call, response: Response, validators: Validators) -> tuple[str, ...]:
@@ -102,5 +119,7 @@ def check_chat(call: Call, response: Response, validators: Validators) -> tuple[
                 said.append(note)
         if notes.json_answer and not calls and reason == "STOP":
             text = "".join(part["text"] for part in parts if part.get("text") and not part.get("thought"))
-            structured(media.without_fence(text), notes, validators, copies=call.copies)
+            note = _checked_text(media.without_fence(text), call, notes, validators)
+            if note is not None:
+                said.append(note)
     return tuple(dict.fromkeys(said))

@@ -29,6 +29,8 @@ class ChatNotes:
     """JSON was asked for by instruction: a Markdown fence around the answer is taken off."""
     json_answer: bool = False
     """``response_format`` promises JSON: the answer is checked."""
+    json_told: bool = False
+    """It could be asked for in words only."""
     json_schema: dict[str, Any] | None = None
     """The client's schema for it; None: any object."""
     hide_reasoning: bool = False

@@ -211,6 +211,7 @@ def _notes(made: Generation, tools: ToolPlan, names: Names, origin: Origin, *, i
         single_call=tools.single,
         strip_fence=made.json_answer,
         json_answer=made.json_answer,
+        json_told=made.instruction is not None,
         json_schema=made.json_schema,
         hide_reasoning=made.hide_reasoning,
         audio=made.audio,
