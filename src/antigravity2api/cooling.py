@@ -42,8 +42,6 @@ _STATES = {
     "TOS_VIOLATION": State.DISABLED_BY_TERMS,
     "VALIDATION_REQUIRED": State.NEEDS_VERIFICATION,
     "invalid_grant": State.NEEDS_LOGIN,
-    "unauthorized_client": State.NEEDS_LOGIN,
-    "deleted_client": State.NEEDS_LOGIN,
     "CREDENTIAL_MALFORMED": State.NEEDS_LOGIN,
     "PROJECT_MISSING": State.NO_PROJECT,
     "PROJECT_PERMISSION_DENIED": State.NO_PROJECT,

@@ -37,7 +37,7 @@ Answer = TypeVar("Answer")
 _LIMIT = 15.0
 _COUNTED = "gemini-2.5-flash"
 """Whose tokens are counted; a location that lacks it has accepted the credential before it says so."""
-_LOGIN_REASONS = frozenset({"API_KEY_INVALID", "API_KEY_EXPIRED", "ACCESS_TOKEN_EXPIRED", *grants.DEAD})
+_LOGIN_REASONS = frozenset({"API_KEY_INVALID", "API_KEY_EXPIRED", "ACCESS_TOKEN_EXPIRED", grants.DEAD})
 _OFF = (
     f"The antigravity upstream is off, so Google was not asked. {TERMS}. ANTIGRAVITY2API_ANTIGRAVITY=on says that you "
     "have read this."

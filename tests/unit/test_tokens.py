@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from antigravity2api import cooling
 from antigravity2api.credentials import Record, Sort, State
 from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.store.secrets import Secrets
@@ -361,20 +362,30 @@ async def test_an_endpoint_that_is_not_there_is_a_fault_in_words(desk: Desk) -> 
     assert fault.reason == "UNREACHABLE"
 
 
-async def test_a_client_that_is_wrong_is_configuration_and_not_the_logins_fault(desk: Desk) -> None:
-    desk.google.scripts["token"] = refused("invalid_client", "The OAuth client was not found.", status=401)
+@pytest.mark.parametrize("reason", ["invalid_client", "unauthorized_client", "deleted_client"])
+async def test_a_client_that_is_wrong_is_configuration_and_not_the_logins_fault(desk: Desk, reason: str) -> None:
+    desk.google.scripts["token"] = refused(reason, "The OAuth client was not found.", status=401)
     record = desk.stored()
     fault = await desk.fault(record)
     assert "ANTIGRAVITY_OAUTH_CLIENT_ID" in fault.message
     assert desk.again(record).state is State.READY
+    lesson = cooling.lesson(fault, 0.0)
+    assert lesson is not None
+    assert lesson.state is None, "the right client may come with the next start"
 
 
-@pytest.mark.parametrize("reason", ["invalid_grant", "unauthorized_client", "deleted_client"])
-async def test_a_dead_login_is_said_so_in_googles_words(desk: Desk, reason: str) -> None:
-    desk.google.scripts["token"] = refused(reason, f"Token has been expired or revoked: {REFRESH}")
+async def test_the_client_of_an_imported_file_is_not_looked_for_in_the_configuration(desk: Desk) -> None:
+    desk.google.scripts["token"] = refused("unauthorized_client", "Unauthorized.", status=401)
+    fault = await desk.fault(desk.stored(client_id="its-own"))
+    assert "ANTIGRAVITY_OAUTH_CLIENT_ID" not in fault.message
+    assert "file that it came from" in fault.message
+
+
+async def test_a_dead_login_is_said_so_in_googles_words(desk: Desk) -> None:
+    desk.google.scripts["token"] = refused("invalid_grant", f"Token has been expired or revoked: {REFRESH}")
     record = desk.stored()
     fault = await desk.fault(record)
-    assert fault.reason == reason
+    assert fault.reason == "invalid_grant"
     assert len(desk.asked) == 1
     found = desk.again(record)
     assert found.state is State.NEEDS_LOGIN

@@ -27,7 +27,9 @@ LONGEST_LIFE = 12 * 3600.0
 """Google's longest-lived access tokens."""
 
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-DEAD = frozenset({"invalid_grant", "unauthorized_client", "deleted_client"})
+DEAD = "invalid_grant"
+"""The one word that says that a refresh token, or the key of a service account, will not work again. Everything else
+may be mended elsewhere: an OAuth client that is wrong is configuration, and the next start may have the right one."""
 _OUR_CLIENT = frozenset({"invalid_client", "deleted_client", "unauthorized_client"})
 _TOKEN = re.compile(r"[!-~]{1,8192}").fullmatch
 _CLOCK = re.compile(r"timeframe|short-lived|\biat\b|\bexp\b|clock", re.IGNORECASE)
@@ -152,14 +154,14 @@ def _oauth_refusal(
     described = value.get("error_description")
     words = mask(described if isinstance(described, str) and described else reason, secrets, emails=False)
     final = status < 500
-    about_clock = reason == "invalid_grant" and bool(_CLOCK.search(words))
+    about_clock = reason == DEAD and bool(_CLOCK.search(words))
     if about_clock:  # no word about the credential
         reason, words = "CLOCK_SKEW", f"{words} (Check the clock of this machine.)"
     return Refusal(
         reason=mask(reason, secrets),
         words=words,
         status=status,
-        dead=final and reason in DEAD and not about_clock,
+        dead=final and reason == DEAD and not about_clock,
         again=not final,
         server_time=_date(headers) if about_clock else None,
     )

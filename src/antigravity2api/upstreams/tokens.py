@@ -74,6 +74,8 @@ class _Held:
     born: float
     forced: bool
     """Whether it replaced a token that an upstream had refused."""
+    ours: bool = True
+    """Whether this process asked for it, and did not find it in the store."""
 
 
 @dataclass(slots=True)
@@ -215,7 +217,9 @@ class Tokens:
         left = min(until - self._wall(), life)
         if not left > min(_LEAST_LIFE, life / 4):
             return None
-        return self._new_held(token, now + left, life, record, None)
+        held = self._new_held(token, now + left, life, record, None)
+        held.ours = False
+        return held
 
     def _new_held(self, token: str, dies: float, life: float, record: Record, renewed: str | None) -> _Held:
         """``renewed``: the refresh token that came with it."""
@@ -263,12 +267,12 @@ class Tokens:
             account.held, account.fault, account.quiet_until = held, None, 0.0
             seen = account.seen or record
             account.credential = _carry(seen, held.token, seen.project or held.project)
-            self._report("debug", "token renewed", {"credential": record.id})
+            self._report("debug", "token renewed" if held.ours else "token taken up", {"credential": record.id})
         finally:
             account.flight = None
 
     def _failed(self, record: Record, account: _Account, fault: Fault, error: Exception | None = None) -> None:
-        quiet = _QUIET_DEAD if fault.reason in ("CREDENTIAL_MALFORMED", *grants.DEAD) else _QUIET
+        quiet = _QUIET_DEAD if fault.reason in ("CREDENTIAL_MALFORMED", grants.DEAD) else _QUIET
         account.fault = fault
         account.quiet_until = self._clock() + quiet
         about = {"credential": record.id, "reason": fault.reason, "message": fault.message}
@@ -427,9 +431,11 @@ def _refused(record: Record, answer: Refusal) -> Fault:
     if answer.dead:
         about = f"The credential {record.id} needs a new login. Google says: {mask(answer.words)}"
     elif grants.concerns_our_client(answer.reason):
-        about += " Check ANTIGRAVITY_OAUTH_CLIENT_ID and its secret."
+        ours = not record.secret.get("client_id")
+        where = "ANTIGRAVITY_OAUTH_CLIENT_ID and its secret" if ours else "the one in the file that it came from"
+        about += f" Check the OAuth client: {where}."
     # A dead refresh token is a state of the credential; the same word beside a 5xx or a wrong clock is none.
-    return no_token(about, answer.reason if answer.dead or answer.reason not in grants.DEAD else "TOKEN_FAILED")
+    return no_token(about, answer.reason if answer.dead or answer.reason != grants.DEAD else "TOKEN_FAILED")
 
 
 def _copy(fault: Fault) -> Fault:
