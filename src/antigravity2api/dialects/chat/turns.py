@@ -135,7 +135,8 @@ class Waiting:
     def settle(self) -> None:
         """Nothing more comes for the last turn: results with unknown ids go to its calls where that is no guess.
 
-        That is by name, in order, as for results without ids; or the one that is left to the one call that is left.
+        That is by name, in order, as for results without ids; or the one that is left to the one call that is left,
+        where the others of its turn have theirs or it is a call of ours: else nothing says that they belong together.
         """
         lost, self._lost = self._lost, []
         turn = self._turn
@@ -150,7 +151,7 @@ class Waiting:
                 continue
             missing.remove(asked)
             _give(asked, each)
-        if len(rest) == 1 and len(missing) == 1:
+        if len(rest) == 1 and len(missing) == 1 and (len(turn.calls) > 1 or missing[0].known is not None):
             _give(missing[0], rest[0])
 
 
