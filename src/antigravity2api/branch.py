@@ -360,25 +360,34 @@ class Branch:
             return self._mend(fault)
         if fault.retry is Retry.NEVER:
             return False
-        if not job.gateway.may_retry(job.routes[0].upstream.name):
-            return False
         self._same = fault.retry is Retry.SAME
         if fault.retry is Retry.OTHER_UPSTREAM:
             return self._next_upstream()
         if fault.retry is Retry.OTHER_CREDENTIAL:
-            if job.routes[0].pool.worth(job.call.model, self._tried):
-                return True
-            if fault.upstream_status == 401 and not self._repeated and not self._renewed:
-                self._repeated = True  # a passing refusal stays unseen; there is nothing to refresh on an API key
-                return True
-            return self._next_upstream()
+            return self._has_another(fault) or self._next_upstream()
         count = self._again.get(fault.kind, 0)
         most = _AGAIN.get(fault.kind, 1) if len(job.routes) == 1 else 1  # or nothing is left for the other upstream
-        if count >= most:
+        if count >= most or not self._is_allowed():
             return self._next_upstream()
         self._again[fault.kind] = count + 1
         self._emptied = self._emptied or fault.kind is Kind.EMPTY
         return True
+
+    def _has_another(self, fault: Fault) -> bool:
+        """Whether another credential of the same upstream, or the same one, is worth asking."""
+        pool, model = self.job.routes[0].pool, self.job.call.model
+        if pool.spare(model, self._tried):
+            return True  # what one credential may not says nothing about an upstream in trouble
+        if pool.worth(model, self._tried):
+            return self._is_allowed()
+        if fault.upstream_status == 401 and not self._repeated and not self._renewed and self._is_allowed():
+            self._repeated = True  # a passing refusal stays unseen; there is nothing to refresh on an API key
+            return True
+        return False
+
+    def _is_allowed(self) -> bool:
+        """Whether the upstream may be asked once more by the retry budget, which keeps one in trouble from more."""
+        return self.job.gateway.may_retry(self.job.routes[0].upstream.name)
 
     def _next_upstream(self) -> bool:
         if not self.job.change_upstream():

@@ -234,6 +234,13 @@ class Pool:
                 return True
         return False
 
+    def spare(self, model: str, tried: Collection[str] = ()) -> bool:
+        """Whether there is a credential not in ``tried`` about which nothing bad is known."""
+        group = self._group(model)
+        return any(
+            seat.state is State.READY and seat.id not in tried and not seat.on_probation(group) for seat in self._seats
+        )
+
     def free_in(self, model: str) -> float:
         """Seconds until some credential may serve ``model``; 0 when one may now."""
         seats = [seat for seat in self._seats if seat.state is State.READY] or self._seats

@@ -338,6 +338,19 @@ def test_an_access_token_that_was_renewed_is_no_new_secret() -> None:
     assert pool.view("a").words == "ready"
 
 
+def test_who_is_in_no_trouble_is_spare() -> None:
+    pool = bench("a", "b")
+    assert pool.pool.spare(MODEL)
+    assert not pool.pool.spare(MODEL, ["a", "b"])
+    pool.of("a", QUOTA)
+    assert not pool.pool.spare(MODEL, ["b"])
+    assert pool.pool.spare("other", ["b"]), "a quota is for its models"
+    pool.later(7 * 3600)
+    assert not pool.pool.spare(MODEL, ["b"]), "a rest that is over proves nothing yet"
+    pool.of("a", None)
+    assert pool.pool.spare(MODEL, ["b"])
+
+
 def test_what_the_gateway_writes_down_itself_is_nothing_new() -> None:
     def account(project: str | None, *, refresh: str = "r", login: str = "1", unverified: bool = True) -> Record:
         secret = {"refresh_token": refresh, "login": login} | ({"project_unverified": True} if unverified else {})

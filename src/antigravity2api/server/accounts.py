@@ -248,6 +248,8 @@ class Accounts:
                 self._log.event("warning", "state of a credential not stored", credential=known.id, reason=str(error))
 
     def _report(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
-        if event.startswith("token"):
-            self._on_refresh("ok" if event == "token renewed" else str(fields.get("reason") or "failed"))
+        if event == "token renewed":
+            self._on_refresh("ok")
+        elif event == "token not renewed":
+            self._on_refresh(str(fields.get("reason") or "failed"))
         self._log.event(level, f"{event}: {fields.get('credential', '')}", **{str(k): v for k, v in fields.items()})
