@@ -209,6 +209,10 @@ SIZE = Form("bytes, or a size such as 32MB or 1 GB (1 KB is 1024 bytes)", lambda
 HOST = Form("an IP address or a host name", _host)
 KEYS = Form("one or more keys, comma separated, of printable ASCII without blanks", _keys)
 KEY = Form("printable ASCII without blanks", _key)
+SECRET = matching(
+    r"[!-~]{16,8192}",
+    "a key: 16 or more characters of printable ASCII without blanks, best random ones (`openssl rand -base64 32`)",
+)
 WEB = _url("http", "https")
 PROXY = Form("http://host:port or http://user:password@host:port, special characters percent-encoded", _proxy)
 DATABASE = Form("sqlite:///path or postgresql://user@host/name", _store_url("sqlite", "postgresql", "postgres"))

@@ -31,6 +31,7 @@ from antigravity2api.forms import (
     PROXY,
     REDIS,
     SECONDS,
+    SECRET,
     SIZE,
     SWITCH,
     TEXT,
@@ -238,7 +239,7 @@ class Settings:
     database_url: str = _knob(DATABASE, "", "The database.", shown="sqlite:///DATA_DIR/antigravity2api.db", secret=True)
     redis_url: str | None = _knob(REDIS, None, "Shared limits and locks across nodes.", secret=True, later=True)
     secret_key: str | None = _knob(
-        KEY, None, "Encrypts credentials at rest.", secret=True, shown="made in DATA_DIR/secret.key"
+        SECRET, None, "Encrypts credentials at rest.", secret=True, shown="made in DATA_DIR/secret.key"
     )
     capture: bool = _knob(SWITCH, False, "Keep request and answer bodies for `logs show`; they hold what users wrote.")
     logs_ttl: float = _knob(SECONDS, 3 * 86400.0, "How long `logs` remembers a request.", shown="3d")

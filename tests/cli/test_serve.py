@@ -160,6 +160,28 @@ def test_a_stored_credential_is_enough(cli, served, monkeypatch, tmp_path):
     assert "No upstream" not in cli("serve").err
 
 
+def test_a_key_that_opens_nothing_is_told_and_no_other_upstream_is_asked_for(cli, served, monkeypatch, tmp_path):
+    key = tmp_path / "key"
+    key.write_text("AIza" + "A" * 35)
+    cli("credentials", "add", "--upstream", "gemini", "--key-file", str(key))
+    (tmp_path / ".local/share/antigravity2api/secret.key").unlink()
+    monkeypatch.setenv("ANTIGRAVITY2API_SECRET_KEY", "the-key-of-somebody-else")
+    done = cli("serve")
+    assert done.code == 0
+    assert "1 stored credential" in done.err and "credentials list" in done.err
+    assert "No upstream" not in done.err
+
+
+def test_a_short_key_of_encryption_is_a_wrong_setting(cli, served, monkeypatch):
+    monkeypatch.setenv("ANTIGRAVITY2API_SECRET_KEY", "short-k")
+    for words in (("serve",), ("config", "check")):
+        done = cli(*words)
+        assert done.code == 2, words
+        assert "16 or more characters" in done.err
+        assert "short-k" not in done.err
+    assert served == []
+
+
 def test_flags_reach_the_server(cli, served, home):
     done = cli("serve", "--host", "localhost", "--port", "9000", "--data-dir", "d", "--workers", "2", "--sandbox")
     settings, sandbox = served[0]

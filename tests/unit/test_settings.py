@@ -428,7 +428,7 @@ def test_aliases_that_load_are_names_that_the_model_table_takes(read):
 def test_every_secret_may_come_from_a_file(read, tmp_path):
     good = {"database_url": "postgresql://u:p@h/d", "redis_url": "redis://h:6379/0", "proxy": "http://u:p@h"}
     for setting in (item for item in SETTINGS if item.secret):
-        raw = good.get(setting.name, "value")
+        raw = good.get(setting.name, "value-of-a-secret")
         (tmp_path / "secret").write_text(raw + "\n", encoding="utf-8")
         value = getattr(read(**{f"{setting.env}_FILE": str(tmp_path / "secret")}), setting.name)
         assert value in (raw, (raw,))

@@ -67,17 +67,23 @@ def _say_upstreams(settings: Settings, *, sandbox: bool) -> None:
     if sandbox:
         say("The sandbox answers: every text and picture is made up, and nothing leaves this machine.")
         return
-    ready = {*configured_upstreams(settings), *_stored_upstreams(settings)}
+    stored, unreadable = _stored_upstreams(settings)
+    ready = {*configured_upstreams(settings), *stored}
+    if unreadable:
+        say(
+            f"warning: {unreadable} stored credential{'s' if unreadable > 1 else ''} cannot be decrypted: "
+            "`antigravity2api credentials list` says which and why."
+        )
     if settings.antigravity:
         say(TERMS)
         if "antigravity" not in ready:
             say(NO_ACCOUNT)
-    if not ready.intersection(settings.upstreams):
+    if not unreadable and not ready.intersection(settings.upstreams):
         say(*NO_UPSTREAM)
 
 
-def _stored_upstreams(settings: Settings) -> set[str]:
-    """The upstreams that have a credential in the store."""
+def _stored_upstreams(settings: Settings) -> tuple[set[str], int]:
+    """The upstreams that have a credential in the store, and how many credentials cannot be read."""
     import sqlite3
 
     from antigravity2api.cli.look import stored_records
@@ -85,10 +91,11 @@ def _stored_upstreams(settings: Settings) -> set[str]:
     from antigravity2api.store.secrets import SecretsError
 
     try:
-        records, _ = stored_records(settings)  # changes nothing: the start mends what is damaged, and says so
+        records, unreadable = stored_records(settings)  # changes nothing: the start mends what is damaged, and says so
     except (sqlite3.Error, OSError, DatabaseError, SecretsError):
-        return set()
-    return {record.upstream for record in records if settings.antigravity or record.upstream != "antigravity"}
+        return set(), 0
+    usable = {record.upstream for record in records if settings.antigravity or record.upstream != "antigravity"}
+    return usable, len(unreadable)
 
 
 def _serve(settings: Settings, *, sandbox: bool, demo: bool) -> int:
