@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from antigravity2api.credentials import Record, Sort, State
-from antigravity2api.forms import LOCATION, PROJECT, Form
+from antigravity2api.forms import LOCATION, PROJECT, UPSTREAMS, Form
 
 LARGEST = 16 << 20
 """Bytes of a file that are read at most."""
@@ -28,6 +28,16 @@ _CLIENT = (
     "from it, then use `login`"
 )
 _NO_TOKENS = "holds no refresh_token, access_token or service-account key: add it anew with `login` or from its source"
+
+
+_NEEDED = {
+    Sort.API_KEY: ("key",),
+    Sort.EXPRESS_KEY: ("key",),
+    Sort.SERVICE_ACCOUNT: ("client_email", "private_key"),
+    Sort.OAUTH_USER: ("refresh_token",),
+    Sort.ACCESS_TOKEN: ("access_token",),
+}
+"""What a secret of each sort cannot do without."""
 
 
 class Parsed(NamedTuple):
@@ -154,7 +164,11 @@ def _exported(entry: Mapping[str, Any], upstream: str) -> Record:
         )
     except (KeyError, ValueError, TypeError, OverflowError):
         raise _Unusable("is no whole export of this program") from None
-    if not isinstance(secret, dict) or not 1 <= made.weight <= 100 or not -1000 <= made.priority <= 1000:
+    needed = _NEEDED.get(sort, ())
+    fits = isinstance(secret, dict) and all(isinstance(secret.get(key), str) and secret[key] for key in needed)
+    if not fits or (made.upstream == "gemini") is not (sort is Sort.API_KEY) or made.upstream not in UPSTREAMS:
+        raise _Unusable("is no whole export of this program")
+    if not 1 <= made.weight <= 100 or not -1000 <= made.priority <= 1000:
         raise _Unusable("is no whole export of this program")
     if upstream and made.upstream != upstream:
         raise _Unusable(f"is a credential of {made.upstream}: import it with --upstream {made.upstream}")

@@ -182,11 +182,23 @@ def test_an_export_of_ours_says_itself_what_it_is_for():
 
 @pytest.mark.parametrize(
     "change",
-    [{"sort": "other"}, {"secret": []}, {"secret": None}, {"weight": 0}, {"weight": "x"}, {"priority": 10**9}],
+    [
+        {"sort": "other"},
+        {"sort": "oauth_user"},
+        {"upstream": "nobody"},
+        {"upstream": "vertex"},
+        {"secret": []},
+        {"secret": {}},
+        {"secret": {"key": 1}},
+        {"secret": None},
+        {"weight": 0},
+        {"weight": "x"},
+        {"priority": 10**9},
+    ],
 )
 def test_a_broken_export(change):
     entry = {"antigravity2api": 1, "upstream": "gemini", "sort": "api_key", "secret": {"key": "AIza"}, **change}
-    assert "no whole export" in parse(entry, "gemini").problems[0]
+    assert "no whole export" in parse(entry, "").problems[0]
 
 
 # --- what is not -----------------------------------------------------------------------------------------------------
