@@ -346,11 +346,15 @@ class Pool:
         if fault.kind in _CLIENTS:
             return
         seat.failed += 1
-        if not self._cooldown or self._all.get(seat.id) is not seat:
+        if self._all.get(seat.id) is not seat:
             return
         wall = self._wall()
         what = cooling.lesson(fault, wall)
         if what is None or not (what.whole or model):
+            return
+        if not self._cooldown:
+            if what.state is State.DISABLED_BY_TERMS:  # no cool-down: it is not to be asked again
+                self._change(seat, what.state, fault.message, fault.link or "")
             return
         now = self._clock()
         scope = WHOLE if what.whole else self._group(model)

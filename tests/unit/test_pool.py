@@ -82,9 +82,16 @@ def test_a_failure_that_was_not_the_credentials_asks_it_again_rather_than_one_th
 def test_without_cooldown_nothing_is_learned() -> None:
     pool = bench("a", "b", cooldown=False)
     pool.ask(QUOTA)
-    pool.ask(Fault(Kind.CREDENTIAL, "closed", reason="TOS_VIOLATION"))
+    pool.ask(Fault(Kind.CREDENTIAL, "login", reason="invalid_grant"))
     assert [pool.ask() for _ in range(2)] == ["a", "b"]
     assert pool.states == []
+
+
+def test_a_closed_account_is_closed_without_cooldown_too() -> None:
+    pool = bench("a", "b", cooldown=False)
+    pool.of("a", Fault(Kind.CREDENTIAL, "closed", reason="TOS_VIOLATION"))
+    assert [pool.ask() for _ in range(3)] == ["b", "b", "b"]
+    assert pool.states == [("a", State.DISABLED_BY_TERMS, "closed", "")]
 
 
 def test_a_server_in_trouble_lets_nobody_rest() -> None:
