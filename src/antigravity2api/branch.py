@@ -87,6 +87,7 @@ class Branch:
         "_renewed",
         "_repairs",
         "_repeated",
+        "_restarted",
         "_same",
         "_story",
         "_token",
@@ -121,6 +122,8 @@ class Branch:
         self._story: Continuation | None = None
         self._token: str | None = None
         """Where the answer goes on with the next attempt."""
+        self._restarted = False
+        """Whether an answer in pieces was begun anew."""
         job.gateway.count(job.routes[0].upstream.name)
 
     def response(self) -> Response:
@@ -320,7 +323,11 @@ class Branch:
             if self._token is not None:
                 self._next_piece()
                 return True
-        return not used and self._may_go_on(fault)
+        if used or (self._story is not None and self._restarted):
+            return False
+        # What can be taken up nowhere begins anew, once: every piece has tries of its own, nothing else would end it.
+        self._restarted = self._restarted or self._story is not None
+        return self._may_go_on(fault)
 
     def _next_piece(self) -> None:
         """What counts for one piece begins anew."""

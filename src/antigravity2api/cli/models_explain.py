@@ -32,6 +32,7 @@ def explain(store: Store, view: View, name: str, *, json: bool) -> None:
     upstreams = [_of(store, view, upstream, model) for upstream in view.names]
     if upstreams and not any(row["serves"] for row in upstreams):
         upstreams[0] |= {"serves": True, "why": "nobody is known to have it, so it goes to the first upstream as it is"}
+    upstreams.sort(key=lambda row: bool(row["serves"] and row["rests"]))  # as the gateway does
     report = {
         "asked": name,
         "model": model,
@@ -57,20 +58,23 @@ def _of(store: Store, view: View, upstream: str, model: str) -> dict[str, Any]:
     else:
         why = f"{'it' if said else 'it does not'} {'lists' if said else 'list'} it (asked {age(listed['age'])} ago)"
     sent = view.table.stand_ins(upstream).get(model, model)
+    pool = _pool(store, view, upstream)
     return {
         "upstream": upstream,
         "serves": known if said is None else said,
         "why": why,
         "sends": sent,
         "list": listed,
-        "credentials": [{"id": one, "says": words} for one, words in _credentials(store, view, upstream, model)],
+        "usable": len(pool),
+        "rests": not len(pool) or pool.free_in(model) > 0,
+        "credentials": [{"id": one, "says": words} for one, words in pool.explain(model)],
     }
 
 
-def _credentials(store: Store, view: View, upstream: str, model: str) -> list[tuple[str, str]]:
+def _pool(store: Store, view: View, upstream: str) -> Pool:
     """As the gateway would choose now: by what is stored, and by the rests that it remembers."""
     settings = store.settings
-    pool = Pool(
+    return Pool(
         view.records[upstream],
         static_ready,
         clock=time.monotonic,
@@ -78,7 +82,6 @@ def _credentials(store: Store, view: View, upstream: str, model: str) -> list[tu
         memory=_Rests(store.vault.cooldowns() if settings.cooldown else []),
         quota_group=quota_group if upstream == "antigravity" else str,
     )
-    return pool.explain(model)
 
 
 class _Rests:
@@ -97,7 +100,7 @@ class _Rests:
 def _first(upstreams: Sequence[dict[str, Any]]) -> dict[str, str] | None:
     """The first one that a request would go to."""
     for row in upstreams:
-        if row["serves"] and row["credentials"]:
+        if row["serves"] and row["usable"]:
             return {"upstream": row["upstream"], "credential": row["credentials"][0]["id"]}
     return None
 
@@ -121,6 +124,8 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
     for row in report["upstreams"]:
         yield ""
         yield f"{row['upstream']}: {'serves it' if row['serves'] else 'not asked'}, {row['why']}"
+        if row["serves"] and row["rests"] and row is not report["upstreams"][0]:
+            yield "  asked when the others have failed: none of its credentials is free"
         if row["serves"] and row["sends"] != model:
             yield f"  sent as {row['sends']}"
         for credential in row["credentials"] if row["serves"] else ():
