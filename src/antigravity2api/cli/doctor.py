@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from antigravity2api import checks
 from antigravity2api.checks import Finding, Place, Result
-from antigravity2api.cli import look
+from antigravity2api.cli import look, peek
 from antigravity2api.cli.common import add_json, parser, print_json, read_settings, say
 from antigravity2api.credential_checks import Asked, credential_finding
 from antigravity2api.credentials import Record, Sort, State
@@ -122,7 +122,7 @@ async def _stored(settings: Settings) -> tuple[list[Record], list[Finding]]:
 
     try:
         async with asyncio.timeout(LIMIT):
-            records, unreadable = await _in_thread(look.stored_records, settings)
+            records, unreadable = await _in_thread(peek.stored_records, settings)
     except (SecretsError, VaultError) as error:
         return [], checks.vault_findings({"all of them": str(error)})
     except (sqlite3.Error, DatabaseError, OSError, TimeoutError):
@@ -376,7 +376,7 @@ class _Looked:
 
     def get(self, identity: str) -> Record | None:
         """The credential as it is by now."""
-        records, _ = look.stored_records(self._settings)
+        records, _ = peek.stored_records(self._settings)
         return next((one for one in records if one.id == identity), None)
 
     def change(self, identity: str, **fields: Any) -> Record:

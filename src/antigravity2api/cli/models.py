@@ -87,7 +87,7 @@ class _File:
 
     def read(self, sql: str, parameters: Sequence[Any]) -> tuple[Any, ...] | None:
         """The first row, or None."""
-        from antigravity2api.cli.look import read_only
+        from antigravity2api.cli.peek import read_only
 
         if not self._path.is_file():
             return None

@@ -86,7 +86,7 @@ def _stored_upstreams(settings: Settings) -> tuple[set[str], int]:
     """The upstreams that have a credential in the store, and how many credentials cannot be read."""
     import sqlite3
 
-    from antigravity2api.cli.look import stored_records
+    from antigravity2api.cli.peek import stored_records
     from antigravity2api.store.database import DatabaseError
     from antigravity2api.store.secrets import SecretsError
 
