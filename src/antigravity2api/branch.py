@@ -41,6 +41,11 @@ _PAUSED_KINDS = frozenset({Kind.UPSTREAM_ERROR, Kind.OVERLOADED, Kind.UNREACHABL
 _RESUMED_KINDS = frozenset({Kind.TRUNCATED, Kind.UNREACHABLE, Kind.OVERLOADED, Kind.UPSTREAM_ERROR})
 """Failures after which an answer can be taken up at its last token."""
 
+_MOST_TOKENLESS = 10
+_QUICK = 1.0
+"""So many credentials without a token cost a request no attempt, as long as that is known within so many seconds: the
+upstream was not asked."""
+
 
 class Owner(Protocol):
     """The request that the attempts are made for, as they see it."""
@@ -91,6 +96,7 @@ class Branch:
         "_same",
         "_story",
         "_token",
+        "_tokenless",
         "_tried",
         "attempts",
         "index",
@@ -122,6 +128,8 @@ class Branch:
         self._story: Continuation | None = None
         self._token: str | None = None
         """Where the answer goes on with the next attempt."""
+        self._tokenless = 0
+        """How many credentials had no token."""
         self._restarted = False
         """Whether an answer in pieces was begun anew."""
         job.gateway.count(job.routes[0].upstream.name)
@@ -156,6 +164,8 @@ class Branch:
             raise fault
         self._lease = lease
         self._tried.append(lease.record.id)
+        trace = job.trace
+        trace.upstream, trace.credential = job.routes[0].upstream.name, lease.record.id
         return lease
 
     async def furnish(self) -> None:
@@ -165,14 +175,17 @@ class Branch:
             return
         refused, self._refused = self._refused, None
         misplaced, self._misplaced = self._misplaced, False
-        left = self.job.started_at + self.job.gateway.timing.total - self.job.clock()
+        begun = self.job.clock()
+        left = self.job.started_at + self.job.gateway.timing.total - begun
         try:
             async with asyncio.timeout(max(left, 0.0)):
                 lease.credential = await accounts.obtain(lease.record, refused=refused, misplaced=misplaced)
         except TimeoutError:
             raise too_long() from None
         except Fault:
-            self.attempts += 1  # it took its time, and counts as one
+            self._tokenless += 1
+            if self._tokenless > _MOST_TOKENLESS or self.job.clock() > begun + _QUICK:
+                self.attempts += 1  # it took its time, and counts as one
             raise
 
     def send(self, over: Callable[[Fault | None], None]) -> None:
@@ -186,8 +199,6 @@ class Branch:
         call = job.call
         self.attempts += 1
         job.attempts += 1
-        trace = job.trace
-        trace.upstream, trace.credential = upstream.name, credential.id
         if self._token is not None:
             call = call.with_request({**call.request, "continuationToken": self._token})
         else:
@@ -210,7 +221,7 @@ class Branch:
         self._end()
         if attempt is not None:
             self._story, self._token = attempt.story, attempt.following
-        if fault is not None or self.attempts > 1:
+        if fault is not None or self.attempts > 1 or job.trace.tries:
             self._note_try(attempt, fault)
         gateway = job.gateway
         if gateway.on_attempt is not None:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from fakes.client import call
-from fakes.desk import CLIENT_SECRET, KEY, Desk, account, eventually, generated, many, token_of
-from fakes.google_accounts import PROJECT, GoogleAccounts, granted, page, refused
-from fakes.upstream import Gate, Hang, error
+from fakes.desk import CLIENT_SECRET, KEY, Desk, account, eventually, generated, many, says, token_of
+from fakes.google_accounts import PROJECT, GoogleAccounts, form_of, granted, page, refused
+from fakes.upstream import Gate, Hang, error, reason_info, retry_info
 
 USER = {
     "type": "authorized_user",
@@ -249,6 +249,50 @@ def test_another_account_serves_meanwhile(google: GoogleAccounts, desk: Sits, na
     assert made.credentials()[second]["state"] == "ready"
     if name == "invalid_grant":
         assert made.credentials()[first]["state"] == "needs_login"
+
+
+@pytest.mark.slow
+def test_accounts_without_a_token_cost_a_request_no_try(google: GoogleAccounts, desk: Sits) -> None:
+    def token(record: Any) -> Any:
+        return granted("ya29.of-the-last") if b"-last" in record.body else refused("invalid_grant", "Revoked.")
+
+    google.scripts["token"] = token
+    made = desk()
+    ids = made.brings([account(f"1//0g-refresh-{number}") for number in range(5)] + [account("1//0g-refresh-last")])
+    for number, identity in enumerate(ids):
+        made.cli("credentials", "set", identity, "--priority", str(number))
+    made.serve()
+    reply = made.chat()
+    assert (reply.status, reply.text) == (200, "Hello"), reply.body
+    made.gateway.stop()
+    line = json.loads(made.cli("logs", "show", reply.header("x-request-id") or "", "--json").stdout)["request"]
+    assert [one["credential"] for one in line["tries"]] == ids
+    assert [one["outcome"] for one in line["tries"]] == ["credential"] * 5 + ["ok"]
+    assert (line["credential"], line["attempts"]) == (ids[-1], 1)
+
+
+@pytest.mark.slow
+def test_a_burst_on_five_accounts_of_which_four_fail(google: GoogleAccounts, desk: Sits) -> None:
+    def token(record: Any) -> Any:
+        name = form_of(record)["refresh_token"].rpartition("-")[2]
+        return refused("invalid_grant", "Revoked.") if name == "dead" else granted(f"ya29.{name}")
+
+    trouble = {
+        "ya29.busy": error(429, "Slow down.", details=[retry_info("30s")]),
+        "ya29.refused": error(401, "Request had invalid authentication credentials."),
+        "ya29.unverified": error(403, "Verify.", details=[reason_info("VALIDATION_REQUIRED")]),
+    }
+
+    def answer(record: Any) -> Any:
+        return trouble.get(token_of(record)) or says("Hel", "lo")(record)
+
+    google.scripts |= {"token": token, "streamGenerateContent": answer, "generateContent": answer}
+    made = desk(ANTIGRAVITY2API_MAX_ATTEMPTS="5")
+    made.brings([account(f"1//0g-refresh-{name}") for name in ("dead", "busy", "refused", "unverified", "good")])
+    made.serve()
+    for turn in range(3):
+        replies = many(60, lambda number, turn=turn: made.chat(f"Number {turn} {number}.", stream=number % 2 == 0))  # type: ignore[misc]
+        assert Counter((reply.status, reply.text) for reply in replies) == {(200, "Hello"): 60}
 
 
 def test_needs_login_until_a_new_one_is_imported(google: GoogleAccounts, desk: Sits) -> None:
