@@ -89,6 +89,13 @@ def is_hearsay(record: Record) -> bool:
     return record.secret.get(UNCHECKED) is True
 
 
+def needs_project(record: Record) -> bool:
+    """Whether a project has to be found for the credential, or confirmed, before its first use."""
+    if record.upstream != "antigravity":
+        return False
+    return not record.project or bool(record.secret.get(UNCHECKED))
+
+
 class CoolDown(NamedTuple):
     """One row of what is remembered about a credential over restarts; times are seconds of the wall clock."""
 

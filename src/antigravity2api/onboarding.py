@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from antigravity2api import __version__
-from antigravity2api.credentials import UNCHECKED, Record, State, is_hearsay
+from antigravity2api.credentials import UNCHECKED, Record, State, is_hearsay, needs_project
 from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gemini.call import Credential
 from antigravity2api.upstreams import codeassist, errors
@@ -57,13 +57,6 @@ class _Case:
     quiet_until: float = 0.0
     again_from: float = 0.0
     """Until then a project that was just looked for again is not looked for once more."""
-
-
-def needs_project(record: Record) -> bool:
-    """Whether the credential has to go through ``Projects.ensure`` before its first use."""
-    if record.upstream != "antigravity":
-        return False
-    return not record.project or bool(record.secret.get(UNCHECKED))
 
 
 class CodeAssistCalls:

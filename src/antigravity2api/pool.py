@@ -17,7 +17,7 @@ from typing import Protocol
 from antigravity2api import cooling
 from antigravity2api.affinity import distance, mark
 from antigravity2api.cooling import STATE_WORDS, WHOLE, Cooling, Rest, View, Why, moment, view_of, with_words
-from antigravity2api.credentials import USABLE, CoolDown, Record, Sort, State, memory_key
+from antigravity2api.credentials import UNCHECKED, USABLE, CoolDown, Record, Sort, State, memory_key
 from antigravity2api.errors import Fault, Kind
 from antigravity2api.gemini.call import Credential
 
@@ -28,7 +28,8 @@ Ready = Callable[[Record], Credential | None]
 OnState = Callable[[str, State, str, str], None]
 """Record id, state, the upstream's message, a link: called when a state changed, from within a request."""
 
-_STATIC = frozenset({Sort.API_KEY, Sort.EXPRESS_KEY, Sort.ACCESS_TOKEN})
+STATIC = frozenset({Sort.API_KEY, Sort.EXPRESS_KEY, Sort.ACCESS_TOKEN})
+"""Kinds that are sent as they are: nothing renews them."""
 _MOST_SCOPES = 1000
 _ESCAPE = 2
 """A conversation leaves its credential while that runs more than so many, and twice the others' average beside."""
@@ -100,7 +101,7 @@ class _Seat:
         self.share = 1.0 / max(1, record.weight)
         self.state = record.state if record.enabled else State.DISABLED
         self.message, self.link = record.message, record.link
-        self.credential = self.pool.ready(record) if record.sort in _STATIC else None
+        self.credential = self.pool.ready(record) if record.sort in STATIC else None
 
     def free_at(self, group: str) -> float:
         """When it may be asked for a group again; 0 for at once."""
@@ -514,7 +515,9 @@ class Pool:
 def static_ready(record: Record) -> Credential | None:
     """A ``Ready`` for keys and tokens that nothing has to be fetched for."""
     secret = record.secret.get("key") or record.secret.get("access_token")
-    return Credential(record.id, str(secret), record.project) if secret else None
+    if not secret:
+        return None
+    return Credential(record.id, str(secret), record.project, record.location, record.sort is Sort.EXPRESS_KEY)
 
 
 def is_given_anew(record: Record, before: Record) -> bool:
@@ -522,7 +525,7 @@ def is_given_anew(record: Record, before: Record) -> bool:
     token that was renewed, a project that was found) is neither."""
     if _given(record) != _given(before) or record.location != before.location:
         return True
-    searched = record.upstream == "antigravity" and not record.secret.get("project_unverified")
+    searched = record.upstream == "antigravity" and not record.secret.get(UNCHECKED)
     return record.project != before.project and not searched
 
 
@@ -531,7 +534,7 @@ def _given(record: Record) -> object:
     secret = record.secret
     if record.sort is Sort.OAUTH_USER:
         return secret.get("login") or secret.get("refresh_token")
-    return {key: value for key, value in secret.items() if key != "project_unverified"}
+    return {key: value for key, value in secret.items() if key != UNCHECKED}
 
 
 class RetryBudget:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from antigravity2api.credentials import NAMED, Record, Sort, State
+from antigravity2api.credentials import NAMED, Record, Sort, State, needs_project
 from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gemini.call import Credential
-from antigravity2api.onboarding import CodeAssistCalls, Projects, needs_project
+from antigravity2api.onboarding import CodeAssistCalls, Projects
 from antigravity2api.store.secrets import Secrets
 from antigravity2api.store.vault import Vault
 from antigravity2api.upstreams.shaping import address_of

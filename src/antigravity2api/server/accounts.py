@@ -10,16 +10,16 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from antigravity2api.configured import configured_records, merged, open_vault
-from antigravity2api.credentials import Record, State
+from antigravity2api.credentials import Record, State, needs_project
 from antigravity2api.errors import Fault
 from antigravity2api.gateway import Route
 from antigravity2api.gemini.call import Credential
 from antigravity2api.gemini.models import ModelTable
-from antigravity2api.onboarding import CodeAssistCalls, Projects, needs_project
-from antigravity2api.pool import Pool, View, is_given_anew
+from antigravity2api.pool import STATIC, Pool, View, is_given_anew, static_ready
 from antigravity2api.settings import Settings, vertex_project
 from antigravity2api.store.cooldowns import Cooldowns
 from antigravity2api.store.live import LiveDatabase
@@ -29,8 +29,11 @@ from antigravity2api.upstreams.antigravity import Antigravity, quota_group
 from antigravity2api.upstreams.base import Transport, Upstream
 from antigravity2api.upstreams.gemini_api import GeminiApi
 from antigravity2api.upstreams.shaping import address_of
-from antigravity2api.upstreams.tokens import Tokens
 from antigravity2api.upstreams.vertex import Vertex
+
+if TYPE_CHECKING:
+    from antigravity2api.onboarding import Projects
+    from antigravity2api.upstreams.tokens import Tokens
 
 _LOOK = 1.0
 """Seconds between two looks at what commands and other workers changed."""
@@ -68,6 +71,8 @@ class Accounts:
         on_refresh: Callable[[str], None],
     ) -> None:
         """Without ``live`` nothing is stored and nothing stored is used."""
+        self._settings = settings
+        self._transport = transport
         self._log = log
         self._on_refresh = on_refresh
         self._configured = configured_records(settings)
@@ -75,19 +80,6 @@ class Accounts:
         self._revision = 0
         self._stored: Sequence[Record] = ()
         self._problems: frozenset[str] = frozenset()
-        locks = settings.data_dir / "locks"
-        client = settings.antigravity_oauth_client_id
-        self._tokens = Tokens(
-            transport,
-            vault=self._vault,
-            token_url=settings.oauth_token_url,
-            client=(client, settings.antigravity_oauth_client_secret) if client else None,
-            locks=locks,
-            user_agent=settings.user_agent,
-            report=self._report,
-        )
-        calls = CodeAssistCalls(transport, address_of(settings.antigravity_base_url), agent=settings.user_agent)
-        self._projects = Projects(calls, vault=self._vault, locks=locks, report=self._report)
         self._cooldowns = Cooldowns(live) if live is not None else None
         self._pools = {
             name: Pool(
@@ -109,6 +101,31 @@ class Accounts:
         self._watching: asyncio.Task[None] | None = None
         self._take([])
 
+    @cached_property
+    def _tokens(self) -> Tokens:
+        from antigravity2api.upstreams.tokens import Tokens  # noqa: PLC0415 - an operator with keys alone needs none
+
+        settings = self._settings
+        client = settings.antigravity_oauth_client_id
+        return Tokens(
+            self._transport,
+            vault=self._vault,
+            token_url=settings.oauth_token_url,
+            client=(client, settings.antigravity_oauth_client_secret) if client else None,
+            locks=settings.data_dir / "locks",
+            user_agent=settings.user_agent,
+            report=self._report,
+        )
+
+    @cached_property
+    def _projects(self) -> Projects:
+        from antigravity2api.onboarding import CodeAssistCalls, Projects  # noqa: PLC0415 - as above
+
+        settings = self._settings
+        root = address_of(settings.antigravity_base_url)
+        calls = CodeAssistCalls(self._transport, root, agent=settings.user_agent)
+        return Projects(calls, vault=self._vault, locks=settings.data_dir / "locks", report=self._report)
+
     async def open(self) -> None:
         """Read what is stored, and look for news from now on."""
         if self._vault is not None:
@@ -120,8 +137,9 @@ class Accounts:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
-        await self._projects.close()
-        await self._tokens.close()
+        for made in ("_projects", "_tokens"):
+            if made in self.__dict__:
+                await self.__dict__[made].close()
         if self._writing:
             await asyncio.wait(self._writing, timeout=2.0)
         if self._vault is not None:
@@ -143,17 +161,18 @@ class Accounts:
             record = self._projects.known(record)
             if needs_project(record):
                 return None
-        return self._tokens.ready(record)
+        return static_ready(record) if record.sort in STATIC else self._tokens.ready(record)
 
     def renewable(self, record: Record) -> bool:
         """Whether a refused token can be replaced by a new one."""
-        return self._tokens.renewable(record)
+        return record.sort not in STATIC
 
     async def obtain(self, record: Record, *, refused: str | None = None, misplaced: bool = False) -> Credential:
         """The credential with what it lacked. ``refused`` is a token that an upstream answered with 401; ``misplaced``
         says that it refused the project. Raises ``Fault``."""
         credential = await self._tokens.obtain(record, refused=refused)
-        record = self._projects.known(record)
+        if misplaced or needs_project(record):
+            record = self._projects.known(record)
         if not (misplaced or needs_project(record)):
             return credential if credential.project else replace(credential, project=record.project)
         try:
