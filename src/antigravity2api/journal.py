@@ -10,7 +10,6 @@ kept, and a secret that stands in a body is masked.
 from __future__ import annotations
 
 import contextlib
-import gzip
 import hashlib
 import os
 import re
@@ -171,6 +170,8 @@ class Journal:
     def _write_bodies(self, capture: Capture) -> None:
         for folder in (self._directory, self._bodies):  # one by one: the mode is for the last part of a path
             folder.mkdir(mode=0o700, exist_ok=True)
+        import gzip  # noqa: PLC0415 - only where bodies are kept
+
         data = gzip.compress(orjson.dumps(capture.shown(self._secrets), default=str), compresslevel=1)
         draft = self._bodies / f".{capture.id}.tmp"
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
@@ -247,6 +248,8 @@ def bodies(directory: Path, request_id: str) -> dict[str, Any] | None:
         data = (directory / "bodies" / f"{request_id}.json.gz").read_bytes()
     except FileNotFoundError:
         return None
+    import gzip  # noqa: PLC0415 - as above
+
     shown: dict[str, Any] = orjson.loads(gzip.decompress(data))
     return shown
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from antigravity2api.configured import configured_records, merged, open_vault
 from antigravity2api.credentials import Record, State, needs_project
@@ -55,6 +55,22 @@ def upstreams_of(settings: Settings, models: ModelTable) -> dict[str, Upstream]:
     if settings.antigravity:  # the operator has read the terms warning
         made["antigravity"] = Antigravity(address_of(settings.antigravity_base_url), models, user_agent=agent)
     return {name: made[name] for name in settings.upstreams if name in made}
+
+
+class _Seen(NamedTuple):
+    """What was read of the store; without ``records`` it could not be."""
+
+    revision: int
+    records: Sequence[Record] | None
+    problems: Sequence[str]
+
+
+def _read(vault: Vault) -> _Seen:
+    revision = vault.revision()  # first: what changes meanwhile is read again
+    try:
+        return _Seen(revision, vault.records(), vault.problems())
+    except VaultError as error:
+        return _Seen(revision, None, [str(error)])
 
 
 class Accounts:
@@ -129,7 +145,7 @@ class Accounts:
     async def open(self) -> None:
         """Read what is stored, and look for news from now on."""
         if self._vault is not None:
-            await self._read_store(self._vault)
+            self._take_up(_read(self._vault))  # nobody waits for the loop yet, and a thread would cost memory
             self._watching = asyncio.create_task(self._watch(self._vault), name="accounts")
 
     async def close(self) -> None:
@@ -202,24 +218,19 @@ class Accounts:
             await asyncio.sleep(_LOOK)
             try:
                 if vault.revision() != self._revision:
-                    await self._read_store(vault)
+                    self._take_up(await asyncio.to_thread(_read, vault))
                 if self._cooldowns is not None and (rows := self._cooldowns.news()):
                     for pool in self._pools.values():
                         pool.merge(rows)
             except Exception as error:  # noqa: BLE001 - the next look may go better
                 self._log.event("warning", "credentials not read", error=type(error).__name__)
 
-    async def _read_store(self, vault: Vault) -> None:
-        try:
-            revision = vault.revision()
-            stored = await asyncio.to_thread(vault.records)
-            problems = await asyncio.to_thread(vault.problems)
-        except VaultError as error:
-            self._tell_problems([str(error)])
-            return
-        self._tell_problems(problems)
-        self._revision = revision
-        self._take(stored)
+    def _take_up(self, seen: _Seen) -> None:
+        """Use what was read."""
+        self._tell_problems(seen.problems)
+        if seen.records is not None:
+            self._revision = seen.revision
+            self._take(seen.records)
 
     def _take(self, stored: Sequence[Record]) -> None:
         self._stored = stored

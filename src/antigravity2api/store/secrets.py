@@ -10,7 +10,6 @@ import base64
 import contextlib
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -240,6 +239,8 @@ def _write(file: Path, texts: Sequence[str]) -> None:
 
 def _create(file: Path, text: str) -> None:
     """Make the key file with all that belongs in it, unless somebody else was quicker."""
+    import tempfile  # noqa: PLC0415 - with what it brings, 0.4 MB that few starts need
+
     handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # 0600
     draft = Path(name)
     try:

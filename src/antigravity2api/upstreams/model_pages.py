@@ -9,7 +9,6 @@ from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gemini.call import Credential
 from antigravity2api.gemini.jsontext import loads_upstream
 from antigravity2api.gemini.live_models import LiveModel
-from antigravity2api.upstreams import codeassist
 from antigravity2api.upstreams.base import HttpRequest, Upstream
 from antigravity2api.upstreams.shaping import header_secret
 from antigravity2api.upstreams.vertex import Vertex
@@ -42,6 +41,8 @@ def page_request(
     of users, and not of service accounts. Raises ``Fault`` for a credential that is none."""
     secret = header_secret(credential)
     if upstream.name == "antigravity":
+        from antigravity2api.upstreams import codeassist  # noqa: PLC0415 - most have no such account
+
         return codeassist.models_request(secret, credential.project, agent=agent)
     headers = [("Accept", "application/json"), ("User-Agent", agent)]
     following = f"&pageToken={quote(token, safe='')}" if token else ""
@@ -64,7 +65,7 @@ def read_page(upstream: str, body: bytes) -> Page:
     if isinstance(value, dict):
         match upstream:
             case "antigravity" if isinstance(value.get("models"), dict):
-                return Page([_of_code_assist(model) for model in codeassist.read_models(value)])
+                return Page(_of_code_assist(value))
             case "vertex" if isinstance(value.get("publisherModels"), list):
                 return Page(_of_vertex(value["publisherModels"]), _token(value))
             case "gemini" if isinstance(value.get("models"), list):
@@ -77,8 +78,13 @@ def _token(value: dict[str, Any]) -> str:
     return token if isinstance(token, str) and token.isascii() and len(token) <= 4096 else ""
 
 
-def _of_code_assist(model: codeassist.ModelQuota) -> LiveModel:
-    return LiveModel(id=model.id, name=model.title, input_limit=model.input_limit, output_limit=model.output_limit)
+def _of_code_assist(value: dict[str, Any]) -> list[LiveModel]:
+    from antigravity2api.upstreams.codeassist import read_models  # noqa: PLC0415 - as above
+
+    return [
+        LiveModel(id=model.id, name=model.title, input_limit=model.input_limit, output_limit=model.output_limit)
+        for model in read_models(value)
+    ]
 
 
 def _of_gemini(models: list[Any]) -> list[LiveModel]:
