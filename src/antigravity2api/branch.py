@@ -44,7 +44,7 @@ _RESUMED_KINDS = frozenset({Kind.TRUNCATED, Kind.UNREACHABLE, Kind.OVERLOADED, K
 _MOST_TOKENLESS = 10
 _QUICK = 1.0
 """So many credentials without a token cost a request no attempt, as long as that is known within so many seconds: the
-upstream was not asked."""
+upstream was not asked. No longer is one waited for while another could serve."""
 
 
 class Owner(Protocol):
@@ -177,11 +177,15 @@ class Branch:
         misplaced, self._misplaced = self._misplaced, False
         begun = self.job.clock()
         left = self.job.started_at + self.job.gateway.timing.total - begun
+        pool = self.job.routes[0].pool
+        waiting = min(left, _QUICK) if pool.spare(self.job.call.model, self._tried, warm=True) else left
         try:
-            async with asyncio.timeout(max(left, 0.0)):
+            async with asyncio.timeout(max(waiting, 0.0)):
                 lease.credential = await accounts.obtain(lease.record, refused=refused, misplaced=misplaced)
         except TimeoutError:
-            raise too_long() from None
+            if waiting >= left:
+                raise too_long() from None
+            raise _not_ready(lease) from None  # what was begun goes on, and the next request finds it done
         except Fault:
             self._tokenless += 1
             if self._tokenless > _MOST_TOKENLESS or self.job.clock() > begun + _QUICK:
@@ -438,6 +442,11 @@ class Branch:
         if fault.upstream_status is not None and fault.param is not None:
             self.job.dialect.blame(self.job.call, fault)
         return fault
+
+
+def _not_ready(lease: Lease) -> Fault:
+    text = f"The credential {lease.record.id} is not ready yet."
+    return Fault(Kind.CREDENTIAL, text, retry=Retry.OTHER_CREDENTIAL, reason="NOT_READY")
 
 
 def too_long() -> Fault:

@@ -235,11 +235,16 @@ class Pool:
                 return True
         return False
 
-    def spare(self, model: str, tried: Collection[str] = ()) -> bool:
-        """Whether there is a credential not in ``tried`` about which nothing bad is known."""
+    def spare(self, model: str, tried: Collection[str] = (), *, warm: bool = False) -> bool:
+        """Whether there is a credential not in ``tried`` about which nothing bad is known; ``warm``: one that has all
+        it needs to be sent now."""
         group = self._group(model)
         return any(
-            seat.state is State.READY and seat.id not in tried and not seat.on_probation(group) for seat in self._seats
+            seat.state is State.READY
+            and seat.id not in tried
+            and not seat.on_probation(group)
+            and not (warm and (seat.credential or self.ready(seat.record)) is None)
+            for seat in self._seats
         )
 
     def free_in(self, model: str) -> float:
