@@ -418,5 +418,6 @@ def _no_upstream() -> Fault:
     return Fault(
         Kind.CREDENTIAL,  # no 503: old SDKs lose its words and new ones ask again at once
         "No upstream is configured. Set GEMINI_API_KEY (a Gemini API key) and start the gateway again, "
+        "give the running one a credential with antigravity2api credentials add, "
         "or try it without one: antigravity2api serve --sandbox.",
     )

@@ -81,6 +81,27 @@ def test_a_whole_set_up_from_the_ancestors_file(google: GoogleAccounts, desk: Si
             assert secret.encode() not in data, f"{secret} stands in {name}"
 
 
+def test_nothing_is_asked_without_the_operators_word(google: GoogleAccounts, desk: Sits) -> None:
+    made = desk(ANTIGRAVITY2API_ANTIGRAVITY="off")
+    made.brings([account("1//0g-refresh-first")])
+    made.serve()
+    reply = made.chat()
+    assert (reply.status, reply.error["code"]) == (500, "no_upstream_credentials")
+    assert google.requests == []
+    made.gateway.stop()
+    allowed = desk()
+    allowed.brings([account("1//0g-refresh-first")])
+    allowed.serve()
+    assert "Google's terms do not allow" in allowed.gateway.stderr
+    assert allowed.chat().status == 200
+    for record in google.requests:
+        assert (record.header("user-agent") or "").startswith("antigravity2api/"), record.target
+        assert record.header("x-goog-api-client") is None
+        assert record.header("client-metadata") is None
+    (loaded,) = google.asked("loadCodeAssist")
+    assert loaded.json["metadata"]["ideType"] == "IDE_UNSPECIFIED"
+
+
 def test_an_authorized_user_is_renewed_with_its_own_client(google: GoogleAccounts, desk: Sits) -> None:
     made = desk(ANTIGRAVITY_OAUTH_CLIENT_ID="", ANTIGRAVITY_OAUTH_CLIENT_SECRET="")
     made.brings(USER)
