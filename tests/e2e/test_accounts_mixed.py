@@ -117,6 +117,8 @@ def world() -> Iterator[Callable[..., World]]:
 def test_the_operators_order_counts(world: Callable[..., World], order: str) -> None:
     made = world(order)
     first, second, third = order.split(",")
+    explained = made.desk.cli("models", "--explain", MODEL, "--json").stdout
+    assert [row["upstream"] for row in json.loads(explained)["upstreams"]] == [first, second, third]
     for stream in (True, False):
         assert made.chat(stream=stream).text == first
         assert made.asked() == [first]
@@ -128,7 +130,8 @@ def test_the_operators_order_counts(world: Callable[..., World], order: str) -> 
     assert (reply.status, reply.text) == (200, third)
     made.answers()
     explained = made.desk.cli("models", "--explain", MODEL, "--json").stdout
-    assert [row["upstream"] for row in json.loads(explained)["upstreams"]] == [first, second, third]
+    told = [row["upstream"] for row in json.loads(explained)["upstreams"]]
+    assert told == [third, first, second], "who rests is asked after the others"
 
 
 def test_a_service_account_serves_with_one_token(world: Callable[..., World]) -> None:
