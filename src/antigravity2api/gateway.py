@@ -13,6 +13,7 @@ from antigravity2api.errors import Fault
 from antigravity2api.gemini.call import Credential
 from antigravity2api.gemini.repair import Learned
 from antigravity2api.pool import Pool, RetryBudget
+from antigravity2api.together import Together
 from antigravity2api.upstreams.base import Transport, Upstream
 
 
@@ -137,6 +138,8 @@ class Gateway:
         self.box = box
         self.timing = timing
         self.loop = asyncio.get_running_loop()
+        self.sending = Together(self.loop)
+        """Requests that are understood and go up."""
         self.max_attempts = max_attempts
         self.learned = Learned()
         self.prefetch = prefetch

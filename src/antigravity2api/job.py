@@ -115,7 +115,7 @@ class Job:
                 return
             self._read(body)
             if self.call.copies == 1:
-                self._first_attempt()
+                gateway.sending.add(self._first_attempt)
             else:
                 self._go_on(self._copies())
         except Exception as error:  # noqa: BLE001 - nothing may escape: the client has to be told
@@ -163,14 +163,19 @@ class Job:
             await self._copies()
 
     def _first_attempt(self) -> None:
-        branch = self.branch = Branch(self, 0)
+        if self.over:  # the client left before its turn came
+            return
         try:
+            branch = self.branch = Branch(self, 0)
             if branch.take().credential is None:
                 self._go_on(self._all_attempts(branch))
             else:
                 branch.send(self._first_ended)
-        except Fault as refused:
-            self._first_ended(refused)
+        except Exception as error:  # noqa: BLE001 - nothing may escape: the client has to be told
+            if self.branch is None:
+                self._fail(error)
+            else:
+                self._first_ended(as_fault(error))
 
     async def _all_attempts(self, branch: Branch) -> None:
         await branch.run()

@@ -228,8 +228,13 @@ def requests(directory: Path) -> Iterator[dict[str, Any]]:
         with contextlib.suppress(OSError):
             lines += [raw for raw in segment.read_bytes().splitlines() if raw.startswith(b'{"ts":"')]
     # Workers write side by side, so the order of files is not that of requests; each line begins with its time.
-    lines.sort(reverse=True)
+    lines.reverse()  # of those of one moment the later one in its file is the newer
+    lines.sort(key=_time_of, reverse=True)
     yield from filter(None, map(_line, lines))
+
+
+def _time_of(raw: bytes) -> bytes:
+    return raw[: raw.find(b",")]
 
 
 def _line(raw: bytes) -> dict[str, Any] | None:

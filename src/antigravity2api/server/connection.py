@@ -370,6 +370,11 @@ class Connection(asyncio.Protocol):
         self._state = _RUN
         if not (self._eof or self._paused):
             self._deadline = math.inf
+        self.service.starting.add(self._begin_work, handler, body, answer)
+
+    def _begin_work(self, handler: Handler, body: bytes | bytearray, answer: Answer) -> None:
+        if answer.done:  # the client left before its turn came
+            return
         service = self.service
         try:
             # The body is in the handler's frame alone, so that it can be freed while the answer is still on its way.
@@ -424,8 +429,7 @@ class Connection(asyncio.Protocol):
             self._tell(answer)
             if self._state == _RUN:
                 self._rest()
-                if work is not None:
-                    self._go_on()
+                self._go_on()
         except Exception as error:  # noqa: BLE001 - ends this connection alone, with a report
             self._broken(error)
         if work is not None:
@@ -498,10 +502,7 @@ class Connection(asyncio.Protocol):
 
     def _tell(self, answer: Answer) -> None:
         seconds = time.monotonic() - answer.began
-        try:
-            self.service.app.finished(answer.head, answer.status, answer.sent_bytes, seconds, answer.outcome)
-        except Exception as error:  # noqa: BLE001 - the client gets an answer whatever fails
-            self.service.report("the application failed to book a request", error)
+        self.service.book(answer.head, answer.status, answer.sent_bytes, seconds, answer.outcome)
 
     def _broken(self, error: Exception) -> None:
         self.service.report("a connection failed", error)

@@ -198,6 +198,8 @@ class Server:
         except TimeoutError:
             await self._cut(service)
             return False
+        finally:
+            service.booking.run()  # nobody's request goes without its line
         return True
 
     async def run(self) -> bool:

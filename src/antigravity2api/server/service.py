@@ -10,6 +10,7 @@ from typing import Protocol
 from antigravity2api.server.answer import AnswerHeads
 from antigravity2api.server.base import Application, Head, Refusal, Running
 from antigravity2api.server.repeats import Repeats
+from antigravity2api.together import Together
 
 Report = Callable[[str, BaseException | None], None]
 """Where the server tells the log what went wrong inside; never called for what a client did."""
@@ -59,6 +60,7 @@ class Service:
     __slots__ = (
         "_emptied",
         "app",
+        "booking",
         "capacity",
         "connections",
         "draining",
@@ -69,6 +71,7 @@ class Service:
         "repeats",
         "report",
         "running",
+        "starting",
         "unspoken",
     )
 
@@ -89,6 +92,10 @@ class Service:
         """Who works for a request; tasks among them, which the loop itself would not keep alive."""
         self._emptied = asyncio.Event()
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.starting = Together(self.loop)
+        """Requests that have come as a whole."""
+        self.booking = Together(self.loop)
+        """Requests that have ended."""
 
     def enter(self, connection: Member) -> bool:
         """Register a fresh connection; False when it has to go. One that asks for nothing makes room for it."""
@@ -125,6 +132,16 @@ class Service:
         except Exception as error:  # noqa: BLE001 - the client gets an answer whatever fails
             self.report("the application failed to word a refusal", error)
             return Refusal(status, [(b"content-type", b"text/plain")], message.encode())
+
+    def book(self, head: Head, status: int, sent_bytes: int, seconds: float, outcome: str) -> None:
+        """Tell the application soon that a request has ended."""
+        self.booking.add(self._book, head, status, sent_bytes, seconds, outcome)
+
+    def _book(self, head: Head, status: int, sent_bytes: int, seconds: float, outcome: str) -> None:
+        try:
+            self.app.finished(head, status, sent_bytes, seconds, outcome)
+        except Exception as error:  # noqa: BLE001 - the client has its answer whatever fails
+            self.report("the application failed to book a request", error)
 
     def _shed(self) -> bool:
         for waiting in (self.unspoken, self.idle):

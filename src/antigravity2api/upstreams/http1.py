@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from functools import lru_cache
 from typing import Protocol
@@ -85,6 +85,8 @@ class Connection(asyncio.Protocol):
         "_holder",
         "_interim",
         "_keep_alive",
+        "_kept",
+        "_later",
         "_offset",
         "_parser",
         "_received",
@@ -99,7 +101,11 @@ class Connection(asyncio.Protocol):
         "served",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, later: Callable[[Callable[[], None]], None] | None = None) -> None:
+        self._later = later
+        """Takes what came as a whole soon, instead of at once."""
+        self._kept: tuple[int, dict[str, str], bytes] | None = None
+        """A whole answer that waits for its turn."""
         self._transport: asyncio.Transport | None = None
         self._holder: Holder | None = None
         self._rest: memoryview | None = None
@@ -180,6 +186,7 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once; the holder hears nothing more."""
         self._holder = None
+        self._kept = None
         self._rest = None
         self.closed = True
         if self._transport is not None:
@@ -199,12 +206,8 @@ class Connection(asyncio.Protocol):
         if holder is None:  # bytes that nobody asked for
             self.abort()
             return
-        if self._fresh:
-            answer = _usual_answer(data)
-            if answer is not None:
-                self._take_whole(holder, *answer)
-                return
-            self._fresh = False
+        if self._fresh and self._came_whole(data):
+            return
         failed = False
         try:
             self._parser.feed_data(data)
@@ -235,12 +238,37 @@ class Connection(asyncio.Protocol):
         elif failed:
             self._fail(_bad("The upstream's answer is not valid HTTP."))
 
-    def _take_whole(self, holder: Holder, status: int, headers: dict[str, str], body: bytes) -> None:
+    def _came_whole(self, data: bytes) -> bool:
+        """Whether the first bytes are a whole answer, which then needs nothing more; else the parser gets them."""
+        if self._kept is not None:  # bytes that nobody asked for, behind one that waits
+            self._take_whole()
+            self.abort()
+            return True
+        self._kept = _usual_answer(data)
+        if self._kept is None:
+            self._fresh = False
+            return False
+        if self._later is None:
+            self._take_whole()
+        else:
+            self._later(self._take_whole)
+        return True
+
+    def _take_whole(self) -> None:
         """An answer that came in one read, taken without the parser, which has seen nothing of it."""
+        holder, answer, self._kept = self._holder, self._kept, None
+        if holder is None or answer is None:  # it was given up, or has been taken
+            return
+        status, headers, body = answer
         sink = holder.sink
-        sink.on_head(status, headers)
-        if body and self._holder is holder:
-            sink.on_data(body)
+        try:
+            sink.on_head(status, headers)
+            if body and self._holder is holder:
+                sink.on_data(body)
+        except Exception as error:
+            self._told = True
+            self._lost(error)
+            raise
         if self._holder is not holder:  # the sink has had enough
             return
         self._keep_alive = True
@@ -365,6 +393,8 @@ class Connection(asyncio.Protocol):
             holder.broken(self, fault, unanswered=unanswered)
 
     def _lost(self, exc: Exception | None) -> None:
+        if self._kept is not None:
+            self._take_whole()
         holder = self._holder
         if holder is None:
             self.closed = True

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from antigravity2api.errors import Fault, Kind, Retry
+from antigravity2api.together import Together
 from antigravity2api.upstreams.base import Address, Exchange, HttpRequest, Sink, Transport
 from antigravity2api.upstreams.http1 import Connection
 from antigravity2api.upstreams.shaping import address_of
@@ -84,6 +85,8 @@ class HttpTransport:
         self._heads: dict[tuple[Address, str, tuple[tuple[str, str], ...]], tuple[bytes, bytes]] = {}
         """Heads of late without target and length, by all that goes into them."""
         self._exchanges: set[_HttpExchange] = set()
+        self._arrived = Together(self._loop)
+        """Answers that have come as a whole."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
@@ -257,13 +260,16 @@ class HttpTransport:
             try:
                 async with asyncio.timeout((deadline - self._loop.time()) / left):
                     _, connection = await self._loop.create_connection(
-                        Connection, where, port, ssl=context, server_hostname=host if context else None
+                        self._new_connection, where, port, ssl=context, server_hostname=host if context else None
                     )
                 return connection
             except (OSError, TimeoutError) as error:
                 if left == 1 or isinstance(error, ssl.SSLError):
                     raise
         raise OSError("the name has no address")
+
+    def _new_connection(self) -> Connection:
+        return Connection(self._arrived.add)
 
     async def _resolve(self, host: str, port: int) -> list[str]:
         try:
@@ -283,7 +289,7 @@ class HttpTransport:
         )
         try:
             await greeter.done
-            connection = Connection()
+            connection = self._new_connection()
             transport = await self._loop.start_tls(
                 greeter.transport, connection, self._context(), server_hostname=address.host
             )
