@@ -21,6 +21,7 @@ from antigravity2api.gemini.types import Chunk, Response
 from antigravity2api.upstreams.base import Exchange, Upstream
 
 _ERROR_BODY_LIMIT = 1 << 20
+_TOKEN = TOKEN.encode()
 _LEFT_THERE: Chunk = {"candidates": [{"finishReason": "CONTINUATION", "index": 0}]}
 """The end of a piece after which nothing follows, though the upstream said so."""
 
@@ -196,7 +197,8 @@ class Attempt:
                 pass  # the beginning of one, or a broken one
             else:
                 now = self._now()
-                piece = self._feed(self._as_told(self._unwrap(loaded)))
+                chunk = self._unwrap(loaded)
+                piece = self._feed(self._as_told(chunk) if data.find(_TOKEN) >= 0 else chunk)
                 self.events += 1
                 if piece:
                     self._deliver(piece, now)

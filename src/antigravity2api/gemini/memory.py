@@ -259,7 +259,7 @@ def forgotten(store: SignatureStore, thread: str, answers: Sequence[str]) -> boo
     for text in answers:
         key = text_key(thread, text)
         count = counts[key] = counts.get(key, -1) + 1
-        keys.append(_nth(key, count))
+        keys.append(_nth(key, count) if count else key)
     return store.none_of(keys)
 
 

@@ -37,9 +37,10 @@ def usage_of(meta: Mapping[str, Any], *, modalities: bool = True) -> Usage:
     """Google's counters (total = prompt + candidates + toolUsePrompt + thoughts) as ``Usage``; without ``modalities``
     for who does not look at those."""
     get = meta.get
-    prompt = asked = _count(get("promptTokenCount"))
-    completion = _count(get("candidatesTokenCount"))
-    total = _count(get("totalTokenCount"))
+    prompt, completion, total = get("promptTokenCount"), get("candidatesTokenCount"), get("totalTokenCount")
+    if not (type(prompt) is type(completion) is type(total) is int) or not 0 < prompt <= total < _MANY > completion > 0:
+        prompt, completion, total = _count(prompt), _count(completion), _count(total)
+    asked = prompt
     cached = thoughts = 0
     if "toolUsePromptTokenCount" in meta:
         asked += _count(meta["toolUsePromptTokenCount"])

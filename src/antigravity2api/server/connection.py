@@ -429,7 +429,8 @@ class Connection(asyncio.Protocol):
             self._tell(answer)
             if self._state == _RUN:
                 self._rest()
-                self._go_on()
+                if self._pending or self._eof or service.draining:
+                    self._go_on()
         except Exception as error:  # noqa: BLE001 - ends this connection alone, with a report
             self._broken(error)
         if work is not None:
@@ -501,8 +502,9 @@ class Connection(asyncio.Protocol):
             work.cancel()
 
     def _tell(self, answer: Answer) -> None:
+        service = self.service
         seconds = time.monotonic() - answer.began
-        self.service.book(answer.head, answer.status, answer.sent_bytes, seconds, answer.outcome)
+        service.booking.add(service.book, answer.head, answer.status, answer.sent_bytes, seconds, answer.outcome)
 
     def _broken(self, error: Exception) -> None:
         self.service.report("a connection failed", error)

@@ -134,10 +134,7 @@ class Service:
             return Refusal(status, [(b"content-type", b"text/plain")], message.encode())
 
     def book(self, head: Head, status: int, sent_bytes: int, seconds: float, outcome: str) -> None:
-        """Tell the application soon that a request has ended."""
-        self.booking.add(self._book, head, status, sent_bytes, seconds, outcome)
-
-    def _book(self, head: Head, status: int, sent_bytes: int, seconds: float, outcome: str) -> None:
+        """Tell the application that a request has ended."""
         try:
             self.app.finished(head, status, sent_bytes, seconds, outcome)
         except Exception as error:  # noqa: BLE001 - the client has its answer whatever fails

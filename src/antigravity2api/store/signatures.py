@@ -40,6 +40,8 @@ _OLDEST = "SELECT id, created <= ?, length(signature) + ifnull(length(sealed), 0
 _GET = "SELECT signature, family, upstream, created, beside, sealed FROM signatures WHERE key = ?"
 _NONCE = 12
 _MOST_ABSENT = 5_000
+_GLANCE = 0.5
+"""Seconds between two looks at whether somebody else has written: each costs two locks."""
 
 
 class DurableSignatures:
@@ -56,6 +58,7 @@ class DurableSignatures:
         max_rows: int = MAX_ROWS,
         max_bytes: int = MAX_BYTES,
         wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._live = live
         self._memory = MemorySignatures(ttl=ttl) if memory is None else memory
@@ -64,6 +67,8 @@ class DurableSignatures:
         self._max_rows = max_rows
         self._max_bytes = max_bytes
         self._wall = wall
+        self._clock = clock
+        self._look_at = 0.0
         self._absent: dict[str, None] = {}
         """Keys that the database did not have in the version named next."""
         self._absent_in: tuple[int, int] | None = None
@@ -105,21 +110,31 @@ class DurableSignatures:
         """Whether nothing is remembered under any of ``keys``.
 
         A conversation asks for all its earlier texts with every turn, and most were never signed: what was not there is
-        not looked for again until somebody else has written.
+        not looked for again until somebody else has written, which is noticed within half a second.
         """
+        absent, memory = self._absent, self._memory
+        now = self._clock()
+        if now >= self._look_at:
+            self._look_at = now + _GLANCE
+            version = self._live.version()
+            if version != self._absent_in or len(absent) > _MOST_ABSENT:
+                absent.clear()
+                self._absent_in = version
+        unknown = []
         for key in keys:
-            if self._memory.get(key) is not None:
+            if memory.get(key) is not None:
                 return False
-        version = self._live.version()
-        if version != self._absent_in or len(self._absent) > _MOST_ABSENT:
-            self._absent.clear()
-            self._absent_in = version
-        unknown = [key for key in keys if key not in self._absent]
-        for key in unknown:
+            if key not in absent:
+                unknown.append(key)
+        return not unknown or self._has_none_of(unknown)
+
+    def _has_none_of(self, keys: list[str]) -> bool:
+        for key in keys:
             if self.get(key) is not None:
                 return False
-        if unknown and version is not None and self._live.version() == version:
-            self._absent.update(dict.fromkeys(unknown))
+        # Not where the database could not answer, or was written to meanwhile.
+        if self._absent_in is not None and self._live.version() == self._absent_in:
+            self._absent.update(dict.fromkeys(keys))
         return True
 
     def prune(self, connection: sqlite3.Connection) -> None:

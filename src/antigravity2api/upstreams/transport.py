@@ -153,7 +153,8 @@ class HttpTransport:
         while connections:
             connection = connections.pop()
             self._idle_count -= 1
-            if self._loop.time() - connection.idle_since < self._idle_limit and connection.usable:
+            # One that breaks at this very moment is replaced unseen, as any that turns out dead.
+            if not connection.closed and self._loop.time() - connection.idle_since < self._idle_limit:
                 return connection
             connection.abort()
         return None

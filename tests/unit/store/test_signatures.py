@@ -56,7 +56,8 @@ def store(path):
 
 
 def test_what_is_not_there_is_known_until_another_worker_writes(store):
-    one, other = store(), store()
+    now = 1.0
+    one, other = store(), store(clock=lambda: now)
     asked = []
     get = other.get
     other.get = lambda key: asked.append(key) or get(key)
@@ -64,10 +65,14 @@ def test_what_is_not_there_is_known_until_another_worker_writes(store):
     assert other.none_of(["b", "a", "c"])
     assert asked == ["a", "b", "c"]
     one.put("b", SIGNED)
+    one.put("e", SIGNED)
+    assert not other.none_of(["e"]), "what was never asked for is looked up at once"
+    now += 0.5
     assert not other.none_of(["a", "b"])
     assert one.none_of(["a"])
     one.put("a", SIGNED)
     assert not one.none_of(["a"])
+    now += 0.5
     assert not other.none_of(["c", "a"])
 
 

@@ -63,7 +63,13 @@ class Plans:
 
     def of(self, data: dict[str, Any], origin: Origin, box: Toolbox) -> Plan:
         """The plan for a body. Raises ``Fault`` with the path of the field at fault."""
-        key = _rest_of(data, origin)
+        rest = {name: value for name, value in data.items() if name not in _OF_ONE_REQUEST}
+        if origin.engine is not None:
+            rest["\0engine"] = origin.engine
+        try:
+            key = orjson.dumps(rest)
+        except TypeError:  # an integer past 64 bits
+            key = None
         if key is None or len(key) > _LONGEST_KEY:
             return _planned(data, origin, box)
         plan = self._held.get(key)
@@ -81,8 +87,10 @@ def parse_chat(body: bytes | bytearray, origin: Origin, box: Toolbox, plans: Pla
     data = loads_client(body)
     plan = plans.of(data, origin, box)
     tools, made = plan.tools, plan.made
-    affinity = _affinity(data)
-    messages = fields.array(data, "messages")
+    affinity = None if _AFFINITY.isdisjoint(data) else _affinity(data)
+    messages = data.get("messages")
+    if type(messages) is not list:
+        messages = fields.array(data, "messages")
     if messages is None:
         raise fields.missing("messages")
     if not messages:
@@ -110,17 +118,6 @@ def parse_chat(body: bytes | bytearray, origin: Origin, box: Toolbox, plans: Pla
         copies=made.copies,
         affinity=affinity,
     )
-
-
-def _rest_of(data: dict[str, Any], origin: Origin) -> bytes | None:
-    """What a plan depends on, as a key; None where it cannot be written so."""
-    rest = {name: value for name, value in data.items() if name not in _OF_ONE_REQUEST}
-    if origin.engine is not None:
-        rest["\0engine"] = origin.engine
-    try:
-        return orjson.dumps(rest)
-    except TypeError:  # an integer past 64 bits
-        return None
 
 
 def _planned(data: dict[str, Any], origin: Origin, box: Toolbox) -> Plan:
@@ -166,8 +163,6 @@ def _include_usage(data: dict[str, Any]) -> bool:
 
 def _affinity(data: dict[str, Any]) -> str | None:
     """What the client says about which conversation or user this is."""
-    if _AFFINITY.isdisjoint(data):
-        return None
     found = None
     for key in ("safety_identifier", "user", "prompt_cache_key"):
         if key in data:
