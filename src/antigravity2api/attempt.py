@@ -21,7 +21,6 @@ from antigravity2api.gemini.types import Chunk, Response
 from antigravity2api.upstreams.base import Exchange, Upstream
 
 _ERROR_BODY_LIMIT = 1 << 20
-_TOKEN = TOKEN.encode()
 _LEFT_THERE: Chunk = {"candidates": [{"finishReason": "CONTINUATION", "index": 0}]}
 """The end of a piece after which nothing follows, though the upstream said so."""
 
@@ -198,7 +197,7 @@ class Attempt:
             else:
                 now = self._now()
                 chunk = self._unwrap(loaded)
-                piece = self._feed(self._as_told(chunk) if data.find(_TOKEN) >= 0 else chunk)
+                piece = self._feed(self._as_told(chunk))
                 self.events += 1
                 if piece:
                     self._deliver(piece, now)
@@ -241,7 +240,7 @@ class Attempt:
 
     def _as_told(self, chunk: Chunk) -> Chunk:
         """A chunk as the consumer shall see it: from the first token on every one is looked at."""
-        if self.story is not None or not self._upstream.continues or not _has_token(chunk):
+        if not _has_token(chunk) or self.story is not None or not self._upstream.continues:
             return chunk
         self.story = Continuation()
         self._unwrap = self._unwrap_piece

@@ -27,6 +27,7 @@ _MAX_NESTS = 100_000
 # Integers past 64 bits have 19 or more. So one look for 19 digits in a row finds both.
 _LONG_RUN = b"0" * 19
 _DIGITS_TO_ZERO = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
+_MARKS = bytes(48 if 48 <= byte <= 57 else 123 if byte in b"[{" else 32 for byte in range(256))
 _LONG_NUMBER = re.compile(rb"[-+.0-9eE]{%d}" % (_MAX_NUMBER + 1))
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _STEPS = bytes(2 if byte in b"[{" else 0 for byte in range(256))
@@ -101,11 +102,10 @@ def _harmless(body: bytes | bytearray, max_depth: int) -> bool:
 
     Counts what stands in strings too, so it may say no without a reason; ``_screen`` looks closer then.
     """
-    return (
-        len(body) <= _BLOCK
-        and body.count(b"{") + body.count(b"[") <= max_depth
-        and _LONG_RUN not in body.translate(_DIGITS_TO_ZERO)
-    )
+    if len(body) > _BLOCK:
+        return False
+    marks = body.translate(_MARKS)
+    return marks.count(b"{") <= max_depth and marks.find(_LONG_RUN) < 0
 
 
 def _screen(body: bytes | bytearray, max_depth: int) -> bool:
