@@ -351,6 +351,11 @@ def test_what_is_not_stored_cannot_be_changed(cli, two, monkeypatch, verb):
 # --- secrets ---------------------------------------------------------------------------------------------------------
 
 
+def test_export_takes_json_as_every_command_that_prints_data(cli, two):
+    done = cli("credentials", "export", "gemini-1", "--yes", "--json")
+    assert (done.code, json.loads(done.out)["upstream"]) == (0, "gemini")
+
+
 def test_export_only_on_purpose_and_in_a_form_that_import_reads(cli, two, home):
     refused = cli("credentials", "export", "gemini-1")
     assert (refused.code, refused.out) == (2, "")
@@ -593,6 +598,19 @@ def test_one_that_cannot_be_read_is_told_beside_the_others(cli, two, probes, mon
     assert (
         len(told["problems"]) == 2 and "another key than the one in ANTIGRAVITY2API_SECRET_KEY" in told["problems"][0]
     )
+
+
+@pytest.mark.parametrize(
+    ("verb", "told"),
+    [
+        ("list", {"credentials": [], "problems": []}),
+        ("test", {"credentials": [], "problems": []}),
+        ("quota", {"credentials": [], "problems": []}),
+        ("rotate-key", {"encrypted": 0, "problems": []}),
+    ],
+)
+def test_a_program_gets_json_where_there_is_nothing_too(cli, probes, verb, told):
+    assert json.loads(cli("credentials", verb, "--json").out) == told
 
 
 def test_nothing_to_test(cli, probes):

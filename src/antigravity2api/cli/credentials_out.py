@@ -27,7 +27,7 @@ def test(options: argparse.Namespace) -> int:
     with opened(options) as store:
         records = _asked(store, options.ids)
         if not records:
-            return _nobody(store, "There is no credential to test.")
+            return _nobody(store, options, "There is no credential to test.")
 
         async def one(record: Record) -> Finding:
             return await probe(store.settings, record)
@@ -89,7 +89,7 @@ def quota(options: argparse.Namespace) -> int:
     with opened(options) as store:
         records = _asked(store, options.ids)
         if not records:
-            return _nobody(store, "There is no credential to ask for.")
+            return _nobody(store, options, "There is no credential to ask for.")
 
         async def one(record: Record) -> QuotaView:
             return await ask(store.settings, record)
@@ -134,11 +134,13 @@ def _asked(store: Store, ids: Sequence[str]) -> list[Record]:
     return chosen(store, ids) if ids else [record for record in store.everything() if record.enabled]
 
 
-def _nobody(store: Store, words: str) -> int:
+def _nobody(store: Store, options: argparse.Namespace, words: str) -> int:
     """Why nobody was asked; the exit code."""
-    unreadable = store.vault.unreadable()
-    say(*(f"error: {text}" for text in unreadable.values()))
-    if not unreadable:
+    problems = list(store.vault.unreadable().values())
+    if options.json:
+        print_json({"credentials": [], "problems": problems})
+    say(*(f"error: {text}" for text in problems))
+    if not problems:
         say(f"{words} `antigravity2api credentials list` shows what there is.")
     return 1
 
@@ -193,6 +195,8 @@ def rotate_key(options: argparse.Namespace) -> int:
         refuse([f"cannot read {options.new_key_file}: {error.strerror}."])
     with opened(options) as store:
         if not store.vault.records() and not store.vault.unreadable():
+            if options.json:
+                print_json({"encrypted": 0, "problems": []})
             say("Nothing is stored yet, so there is nothing to encrypt anew.")
             return 0
         if store.secrets.configured:
@@ -205,7 +209,7 @@ def rotate_key(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"encrypted": count, "problems": problems})
     else:
-        print(f"{count} credentials were encrypted anew.")
+        print(f"{count} credential{' was' if count == 1 else 's were'} encrypted anew.")
     say(then, "Copies made before (`db backup`) still need the old key.", *(f"error: {text}" for text in problems))
     return 1 if problems else 0
 
