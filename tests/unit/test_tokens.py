@@ -727,6 +727,20 @@ async def test_a_default_file_that_is_no_credentials_file_is_named(desk: Desk, t
     assert str(tmp_path) not in fault.message
 
 
+async def test_a_default_file_that_is_being_written_is_read_again(desk: Desk, tmp_path: Path) -> None:
+    file = tmp_path / "adc.json"
+    file.write_text('{"type": "authorized_us')
+    record = _default(file)
+    fault = await desk.fault(record)
+    lesson = cooling.lesson(fault, 0.0)
+    assert lesson is not None
+    assert lesson.state is None, "it may be whole a moment later, and nobody would ask again"
+    user = {"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": REFRESH}
+    file.write_text(json.dumps(user))
+    desk.clock.pass_by(6)
+    assert (await desk.tokens.obtain(record)).secret
+
+
 async def test_without_default_credentials_the_operator_hears_how_to_make_them(desk: Desk) -> None:
     fault = await desk.fault(_default())
     assert fault.reason == "DEFAULT_CREDENTIALS_MISSING"

@@ -122,16 +122,21 @@ class TokenCalls:
 
     async def for_default(self, file: Any, budget: Budget, *, wants_project: bool) -> Answered:
         """A token of the application default credentials, wherever they are."""
-        found = await asyncio.to_thread(adc.find, str(file) if file else None, self._environ)
-        match found.sort:
-            case adc.METADATA:
-                return await self._from_metadata(budget, wants_project=wants_project)
-            case adc.SERVICE_ACCOUNT:
-                return await self.for_service_account(found.info, budget)
-            case adc.USER:
-                answered = await self.for_user(found.info, budget)
-                return answered._replace(project=found.project)
-        return await self._from_google_auth(found, budget)
+        try:
+            found = await asyncio.to_thread(adc.find, str(file) if file else None, self._environ)
+            match found.sort:
+                case adc.METADATA:
+                    return await self._from_metadata(budget, wants_project=wants_project)
+                case adc.SERVICE_ACCOUNT:
+                    return await self.for_service_account(found.info, budget)
+                case adc.USER:
+                    answered = await self.for_user(found.info, budget)
+                    return answered._replace(project=found.project)
+            return await self._from_google_auth(found, budget)
+        except Fault as fault:
+            if fault.reason == "CREDENTIAL_MALFORMED":  # somebody may be writing the file at this moment
+                fault.reason = "CREDENTIALS_FILE_MALFORMED"
+            raise
 
     async def _from_google_auth(self, found: adc.Found, budget: Budget) -> Answered:
         asked = self._clock()
