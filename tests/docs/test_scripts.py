@@ -80,16 +80,17 @@ def pythons(**env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([ROOT / "scripts/pythons"], capture_output=True, text=True, check=False, env=env)
 
 
-def fake_python(directory: Path, name: str, version: str) -> None:
+def fake_python(directory: Path, name: str, version: str, *, optimised: bool = False) -> None:
     path = directory / name
-    path.write_text(f"#!/bin/sh\necho {version}\n", encoding="utf-8")
+    known = f"{version} {int(optimised)}" if version else ""
+    path.write_text(f"#!/bin/sh\necho {known}\n", encoding="utf-8")
     path.chmod(0o755)
 
 
 @pytest.fixture
 def machine(tmp_path):
     """A PATH with nothing on it but the tools that the script needs."""
-    for tool in ("sh", "awk", "sed"):
+    for tool in ("sh", "awk", "sed", "tr"):
         (tmp_path / tool).symlink_to(shutil.which(tool))
     return tmp_path
 
@@ -102,6 +103,18 @@ def test_the_default_python_comes_first_then_the_oldest_and_the_newest(machine):
     assert [Path(line).name for line in done.stdout.splitlines()] == ["python3", "python3.11", "python3.14"]
     done = pythons(PATH=str(machine), PYTHON="python3.14")
     assert [Path(line).name for line in done.stdout.splitlines()] == ["python3.14", "python3.11"]
+
+
+def test_an_optimised_python_is_preferred(machine):
+    behind = machine / "behind"
+    behind.mkdir()
+    fake_python(machine, "python3", "3013")
+    fake_python(behind, "python3", "3011", optimised=True)
+    path = f"{machine}:{behind}"
+    done = pythons(PATH=path)
+    assert done.stdout.splitlines() == [f"{behind}/python3", f"{machine}/python3"]
+    done = pythons(PATH=path, PYTHON=f"{machine}/python3")
+    assert done.stdout.splitlines() == [f"{machine}/python3", f"{behind}/python3"]
 
 
 def test_one_python_is_enough(machine):
