@@ -38,7 +38,7 @@ def test_plain_messages_are_read_as_any_other(
     for first, text, count in signed:
         key = text_key(thread_named(first), text) + (f":{count}" if count else "")
         box.signatures.put(key, Signed("c2ln", profile.family, origin().upstream, length=len(text)))
-    found = read_plain(messages, profile, box.signatures)
+    found = read_plain(messages, profile, box)
     if found is None:
         return
     notes: list[str] = []
@@ -51,7 +51,7 @@ def test_the_usual_messages_take_the_short_way() -> None:
     box = make_box()
     profile = box.models.profile("gemini-2.5-flash")
     said = [("system", "s"), ("user", "a"), ("user", "b"), ("assistant", "c"), ("user", "d")]
-    found = read_plain([{"role": role, "content": text} for role, text in said], profile, box.signatures)
+    found = read_plain([{"role": role, "content": text} for role, text in said], profile, box)
     assert found is not None
     assert found.system == [{"text": "s"}]
     assert found.contents == [
@@ -59,5 +59,5 @@ def test_the_usual_messages_take_the_short_way() -> None:
         {"role": "model", "parts": [{"text": "c"}]},
         {"role": "user", "parts": [{"text": "d"}]},
     ]
-    assert read_plain(["x"], profile, box.signatures) is None
-    assert read_plain([{"role": ["user"], "content": "x"}], profile, box.signatures) is None
+    assert read_plain(["x"], profile, box) is None
+    assert read_plain([{"role": ["user"], "content": "x"}], profile, box) is None

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from antigravity2api.errors import Fault
 from antigravity2api.gemini.call import Call
+from antigravity2api.gemini.memory import TextKeys
 from antigravity2api.gemini.models import ModelTable
 from antigravity2api.gemini.signature import SignatureStore
 from antigravity2api.gemini.types import Chunk, Response
@@ -63,6 +64,7 @@ class Toolbox:
     images: ImageShelf
     settings: ChatSettings
     validators: Validators = field(default_factory=Validators)
+    text_keys: TextKeys = field(default_factory=TextKeys)
 
 
 class Origin(NamedTuple):

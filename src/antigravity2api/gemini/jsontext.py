@@ -28,6 +28,8 @@ _MAX_NESTS = 100_000
 _LONG_RUN = b"0" * 19
 _DIGITS_TO_ZERO = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
 _MARKS = bytes(48 if 48 <= byte <= 57 else 123 if byte in b"[{" else 32 for byte in range(256))
+_LARGE_FLOAT = re.compile(rb"[0-9]e[0-9]").search
+"""How the parser's floats from 1e16 on are written."""
 _LONG_NUMBER = re.compile(rb"[-+.0-9eE]{%d}" % (_MAX_NUMBER + 1))
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _STEPS = bytes(2 if byte in b"[{" else 0 for byte in range(256))
@@ -66,6 +68,35 @@ def loads_client(body: bytes | bytearray, *, max_depth: int = 64) -> Any:
     if isinstance(value, dict):
         return value
     raise invalid(f"The JSON body must be an object, not {_name(value)}.", None, "invalid_type")
+
+
+def glance(body: bytes | bytearray) -> dict[str, Any] | None:
+    """A small body as a dict, before any limit was looked at; None for one that is large, broken or something else.
+
+    Good for who takes only what no limit is about, texts at known places: a long integer has become a float here, and
+    nesting is whatever the parser allows. All else is to go through ``loads_client``, with what was read given along.
+    """
+    if len(body) > _BLOCK:
+        return None
+    try:
+        value = _loads(body)
+    except ValueError:
+        return None
+    return value if type(value) is dict else None
+
+
+def screened(body: bytes | bytearray, value: dict[str, Any], *, max_depth: int = 64) -> dict[str, Any]:
+    """What ``glance`` gave, once it is known to be within the limits; else read anew. Raises ``Fault`` as
+    ``loads_client``."""
+    if _harmless(body, max_depth) or not _screen(body, max_depth):
+        return value
+    exact: dict[str, Any] = loads_client(body, max_depth=max_depth)
+    return exact
+
+
+def exactly_read(text: bytes) -> bool:
+    """Whether JSON text of what was parsed holds no number that may have been a longer integer before."""
+    return _LARGE_FLOAT(text) is None
 
 
 def loads_upstream(data: bytes) -> Any:

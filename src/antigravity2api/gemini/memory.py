@@ -24,6 +24,7 @@ from antigravity2api.gemini.signature import (
     text_key,
     thought_key,
     thoughts_of,
+    thread_named,
     thread_of,
     usable,
 )
@@ -252,15 +253,38 @@ class Recall:
         return signed.signature if signed is not None and self.may_go(signed) else None
 
 
-def forgotten(store: SignatureStore, thread: str, answers: Sequence[str]) -> bool:
-    """Whether nothing is remembered of any of a conversation's answers, given in order by their texts."""
-    counts: dict[str, int] = {}
-    keys = []
-    for text in answers:
-        key = text_key(thread, text)
-        count = counts[key] = counts.get(key, -1) + 1
-        keys.append(_nth(key, count) if count else key)
-    return store.none_of(keys)
+class TextKeys:
+    """The keys of answers of late: a conversation shows all its earlier texts again with every turn.
+
+    Found by Python's own hash of a text, which is seeded anew in every process, and costs a tenth of the key's; two
+    texts of a process share one about as soon as two of the keys' own digests would if these had 64 bits.
+    """
+
+    __slots__ = ("_held", "_most")
+
+    def __init__(self, most: int = 8192) -> None:
+        self._most = most
+        self._held: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def of(self, first: str, answers: Sequence[str]) -> list[str]:
+        """The keys of a conversation's answers, given in order by their texts; ``first`` is its first text."""
+        held = self._held
+        keys = [held.get(hash((first, text))) or self._made(first, text) for text in answers]
+        if len(keys) > 1 and len(set(keys)) < len(keys):
+            counts: dict[str, int] = {}
+            for place, key in enumerate(keys):
+                count = counts[key] = counts.get(key, -1) + 1
+                keys[place] = _nth(key, count)
+        return keys
+
+    def _made(self, first: str, text: str) -> str:
+        if len(self._held) >= self._most:
+            self._held.clear()
+        key = self._held[hash((first, text))] = text_key(thread_named(first), text)
+        return key
 
 
 def cut(text: str, signed: Sequence[Signed]) -> list[tuple[str, str | None]] | None:

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from antigravity2api.gemini.memory import Keeper, Recall, cut
+from antigravity2api.gemini.memory import Keeper, Recall, TextKeys, cut
 from antigravity2api.gemini.signature import (
     MemorySignatures,
     Signed,
     args_of,
     call_key,
     tagged,
+    text_key,
     thoughts_of,
     thread_named,
     untagged,
@@ -230,3 +231,13 @@ def test_what_does_not_describe_a_text_does_not_cut_it() -> None:
     assert (
         cut("abc", [Signed("c2ln", "f", "u", place=2, length=1), Signed("c2ln", "f", "u", place=0, length=1)]) is None
     )
+
+
+def test_keys_of_texts_are_the_same_when_they_are_remembered_and_bounded() -> None:
+    keys = TextKeys(most=2)
+    answers = ["a", " a ", "b", "a"]
+    plain = text_key(thread_named("x"), "a")
+    assert keys.of("x", answers) == [plain, f"{plain}:1", text_key(thread_named("x"), "b"), f"{plain}:2"]
+    assert keys.of("x", answers) == keys.of("x", answers)
+    assert len(keys) <= 2
+    assert keys.of("y", ["a"]) != keys.of("x", ["a"])

@@ -15,10 +15,9 @@ from antigravity2api.dialects.chat.signing import Brought, Said, Signer, bare_id
 from antigravity2api.dialects.chat.tools import Names
 from antigravity2api.dialects.chat.turns import Asked, Lost, Turn, Waiting, in_steps, with_thoughts
 from antigravity2api.errors import invalid
-from antigravity2api.gemini.memory import forgotten
 from antigravity2api.gemini.models import ModelProfile
 from antigravity2api.gemini.parts import current_turn
-from antigravity2api.gemini.signature import ESCAPE, SignatureStore, args_of, thread_named
+from antigravity2api.gemini.signature import ESCAPE, args_of, thread_named
 from antigravity2api.gemini.types import Content, Part
 
 _ROLES = "'system', 'developer', 'user', 'assistant', 'tool' and 'function'"
@@ -44,7 +43,7 @@ def read_messages(
     return walk.finish()
 
 
-def read_plain(messages: list[Any], profile: ModelProfile, signatures: SignatureStore) -> History | None:
+def read_plain(messages: list[Any], profile: ModelProfile, box: Toolbox) -> History | None:
     """The usual messages in one look: text alone, the system's first, then the user's to begin and to end with, and
     answers in between of which no signature is known.
 
@@ -80,8 +79,8 @@ def read_plain(messages: list[Any], profile: ModelProfile, signatures: Signature
     if last != "user" or contents[0]["role"] != "user" or (system and not profile.system):
         return None
     if answers and wants_signatures(profile):
-        thread = thread_named(contents[0]["parts"][0]["text"])
-        if not forgotten(signatures, thread, answers):
+        keys = box.text_keys.of(contents[0]["parts"][0]["text"], answers)
+        if not box.signatures.none_of(keys):
             return None
     return History(system, contents)
 

@@ -17,7 +17,7 @@ from antigravity2api.dialects.chat.params import Generation, read_generation
 from antigravity2api.dialects.chat.tools import Names, ToolPlan, read_tools
 from antigravity2api.errors import invalid
 from antigravity2api.gemini.call import Call
-from antigravity2api.gemini.jsontext import loads_client
+from antigravity2api.gemini.jsontext import exactly_read, glance, loads_client, screened
 from antigravity2api.gemini.models import ModelProfile
 from antigravity2api.gemini.types import GenerateContentRequest
 
@@ -44,6 +44,8 @@ class Plan:
     applied: tuple[str, ...]
     options: ChatNotes | None
     """What is to be noted for the answer where the messages add nothing to it; None where it depends on the origin."""
+    exact: bool = False
+    """Whether a body that was only glanced at may have it: none of its numbers can have been another one."""
 
 
 class Plans:
@@ -61,22 +63,25 @@ class Plans:
     def __len__(self) -> int:
         return len(self._held)
 
-    def of(self, data: dict[str, Any], origin: Origin, box: Toolbox) -> Plan:
-        """The plan for a body. Raises ``Fault`` with the path of the field at fault."""
+    def known(self, data: dict[str, Any], origin: Origin) -> tuple[Plan | None, bytes | None]:
+        """The plan for a body if it is one of late, and the name to make one under."""
         rest = {name: value for name, value in data.items() if name not in _OF_ONE_REQUEST}
         if origin.engine is not None:
             rest["\0engine"] = origin.engine
         try:
             key = orjson.dumps(rest)
-        except TypeError:  # an integer past 64 bits
-            key = None
-        if key is None or len(key) > _LONGEST_KEY:
-            return _planned(data, origin, box)
+        except TypeError:  # an integer past 64 bits, or nested too deeply
+            return None, None
         plan = self._held.get(key)
         if plan is not None:
             self._held.move_to_end(key)
-            return plan
-        plan = self._held[key] = _planned(data, origin, box)
+        return plan, key
+
+    def made(self, key: bytes | None, data: dict[str, Any], origin: Origin, box: Toolbox) -> Plan:
+        """A new plan. Raises ``Fault`` with the path of the field at fault."""
+        if key is None or len(key) > _LONGEST_KEY:
+            return _planned(data, origin, box, exact=False)
+        plan = self._held[key] = _planned(data, origin, box, exact=exactly_read(key))
         if len(self._held) > self._most:
             self._held.popitem(last=False)
         return plan
@@ -84,23 +89,49 @@ class Plans:
 
 def parse_chat(body: bytes | bytearray, origin: Origin, box: Toolbox, plans: Plans) -> Call:
     """The client's JSON body as a ``Call``. Raises ``Fault`` with the path of the field at fault."""
-    data = loads_client(body)
-    plan = plans.of(data, origin, box)
-    tools, made = plan.tools, plan.made
-    affinity = None if _AFFINITY.isdisjoint(data) else _affinity(data)
-    messages = data.get("messages")
-    if type(messages) is not list:
-        messages = fields.array(data, "messages")
-    if messages is None:
-        raise fields.missing("messages")
-    if not messages:
-        raise invalid("Invalid 'messages': empty array. Expected at least one message.", "messages", "empty_array")
-    names, applied = tools.names, plan.applied
-    history = read_plain(messages, plan.profile, box.signatures)
+    glanced = glance(body)
+    if glanced is None:
+        data = loads_client(body)
+        plan, key = plans.known(data, origin)
+    else:
+        plan, key = plans.known(glanced, origin)
+        if plan is not None and plan.exact and type(messages := glanced.get("messages")) is list and messages:
+            history = read_plain(messages, plan.profile, box)
+            if history is not None:  # texts alone: there is nothing in it that a limit is about
+                return _call(plan, history, plan.tools.names, plan.applied, glanced, origin, box)
+        data = screened(body, glanced)
+        if data is not glanced:
+            plan, key = plans.known(data, origin)
+    plan = plan or plans.made(key, data, origin, box)
+    names, applied = plan.tools.names, plan.applied
+    messages = _messages(data)
+    history = read_plain(messages, plan.profile, box)
     if history is None:
         names, notes = names.copy(), list(applied)
         history = read_messages(messages, plan.profile, origin, box, names, notes)
         applied = tuple(notes)
+    return _call(plan, history, names, applied, data, origin, box)
+
+
+def _messages(data: dict[str, Any]) -> list[Any]:
+    messages = fields.array(data, "messages")
+    if messages is None:
+        raise fields.missing("messages")
+    if not messages:
+        raise invalid("Invalid 'messages': empty array. Expected at least one message.", "messages", "empty_array")
+    return messages
+
+
+def _call(
+    plan: Plan,
+    history: History,
+    names: Names,
+    applied: tuple[str, ...],
+    data: dict[str, Any],
+    origin: Origin,
+    box: Toolbox,
+) -> Call:
+    tools, made = plan.tools, plan.made
     return Call(
         dialect="chat",
         operation="chat",
@@ -116,11 +147,11 @@ def parse_chat(body: bytes | bytearray, origin: Origin, box: Toolbox, plans: Pla
         said=plan.said,
         applied=applied,
         copies=made.copies,
-        affinity=affinity,
+        affinity=None if _AFFINITY.isdisjoint(data) else _affinity(data),
     )
 
 
-def _planned(data: dict[str, Any], origin: Origin, box: Toolbox) -> Plan:
+def _planned(data: dict[str, Any], origin: Origin, box: Toolbox, *, exact: bool) -> Plan:
     asked = _asked_model(data, origin)
     model = box.models.resolve(asked)
     profile = box.models.profile(model)
@@ -141,6 +172,7 @@ def _planned(data: dict[str, Any], origin: Origin, box: Toolbox) -> Plan:
         said=frozenset(name for name, value in data.items() if value is not None),
         applied=tuple(applied),
         options=None if made.echoed_tier else _notes(made, tools, tools.names, origin, include_usage=include_usage),
+        exact=exact,
     )
 
 
