@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from antigravity2api.sandbox import vertex
 from antigravity2api.sandbox.exchange import Exchange
 from antigravity2api.sandbox.fault import Fault, Run, once
 from antigravity2api.sandbox.google import (
     GoogleError,
+    Json,
     bad,
     bad_fields,
     detail,
@@ -184,6 +185,32 @@ def _thinking(_: Exchange) -> GoogleError:
     return bad("Thinking level MINIMAL is not supported for this model. Please retry with other thinking level.")
 
 
+def _functions(ex: Exchange) -> Iterator[tuple[str, Json]]:
+    """Every declared function with its place, as Google writes it."""
+    for at, tool in enumerate(ex.request.get("tools") or []):
+        for index, function in enumerate(tool.get("functionDeclarations") or []):
+            yield f"tools[{at}].function_declarations[{index}]", function
+
+
+def _schema_of(function: Json) -> Json:
+    schema = function.get("parametersJsonSchema") or function.get("parameters")
+    return schema if isinstance(schema, dict) else {}
+
+
+def _holds_list(function: Json) -> bool:
+    nodes = (_schema_of(function).get("properties") or {}).values()
+    return any(isinstance(node, dict) and str(node.get("type")).lower() == "array" for node in nodes)
+
+
+def _tool_refused(wrong: Callable[[Json], bool], words: str) -> Run:
+    """A refusal of the first function that is wrong, with its place in ``words``; the others are not looked at."""
+
+    def place(ex: Exchange) -> str | None:
+        return next((path for path, function in _functions(ex) if wrong(function)), None)
+
+    return _unless(lambda ex: place(ex) is not None, lambda ex: bad(words.format(place(ex))))
+
+
 def _nested_deep(_: Exchange) -> GoogleError:
     inner = json.dumps(
         {"error": {"code": 400, "message": nested("Input is too long.").message, "status": "INVALID_ARGUMENT"}}
@@ -311,6 +338,28 @@ STATUS_FAULTS: tuple[Fault, ...] = (
                 f"{_config(ex, 'maxOutputTokens')} "
                 "but the supported range is from 1 (inclusive) to 4097 (exclusive). Update the value and try again."
             ),
+        ),
+    ),
+    Fault(
+        "400-tool-keyword",
+        "400 for the first tool, by its number, whose schema holds `additionalProperties` at the top.",
+        _tool_refused(
+            lambda function: "additionalProperties" in _schema_of(function),
+            "Invalid JSON payload received. Unknown name \"additionalProperties\" at '{}.parameters': Cannot "
+            "find field.",
+        ),
+    ),
+    Fault(
+        "400-tool-array",
+        "400 for the first tool, by its number, that takes a list.",
+        _tool_refused(_holds_list, "* GenerateContentRequest.{}.parameters.properties[0].items: invalid field.\n"),
+    ),
+    Fault(
+        "400-tool-refused",
+        "400 for the first tool, by its number, whose name holds `refused`, whatever its schema.",
+        _tool_refused(
+            lambda function: "refused" in str(function.get("name")),
+            "* GenerateContentRequest.{}.parameters: schema is invalid.\n",
         ),
     ),
     Fault(
