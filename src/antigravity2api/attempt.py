@@ -279,19 +279,22 @@ def _tolerated(text: bytes) -> Any:
 class Whole:
     """Collects a whole answer; the mapping to the dialect is made from the folded response."""
 
-    __slots__ = ("_check", "_fold", "feed", "response")
+    __slots__ = ("_check", "_fold", "feed", "response", "text")
 
     def __init__(self, fold: Fold, check: Callable[[Response], None]) -> None:
         self._fold = fold
         self._check = check
         self.feed = fold.feed
         self.response: Response = {}
+        self.text: str | None = None
+        """The answer's text where it is nothing else (``fold.plain_text``) and somebody has looked."""
 
     def finish(self) -> bytes:
         """Nothing to send; the answer is in ``response`` now. Raises ``Fault`` where it is not fit for the client."""
         response = self._fold.response()
         self._check(response)
         self.response = response
+        self.text = self._fold.text
         return b""
 
 

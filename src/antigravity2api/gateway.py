@@ -12,6 +12,7 @@ from antigravity2api.dialects.base import Toolbox
 from antigravity2api.errors import Fault
 from antigravity2api.gemini.call import Credential
 from antigravity2api.gemini.repair import Learned
+from antigravity2api.gemini.usage import Usage
 from antigravity2api.pool import Pool, RetryBudget
 from antigravity2api.together import Together
 from antigravity2api.upstreams.base import Transport, Upstream
@@ -49,6 +50,8 @@ class Trace:
     attempts: int = 0
     first_event: float | None = None
     usage: Mapping[str, Any] | None = None
+    counted: Usage | None = None
+    """The same in clients' terms, where somebody has worked it out."""
     fault: Fault | None = None
     applied: tuple[str, ...] = ()
     tries: list[dict[str, Any]] = field(default_factory=list)

@@ -24,6 +24,7 @@ from antigravity2api.gemini.call import Call
 from antigravity2api.gemini.fold import Fold, merge_copies
 from antigravity2api.gemini.repair import apply_learned
 from antigravity2api.gemini.types import Response
+from antigravity2api.gemini.usage import usage_of
 from antigravity2api.journal import Capture
 from antigravity2api.media_prep import convert_gifs, has_gif
 from antigravity2api.server.base import Headers, Responder
@@ -225,11 +226,16 @@ class Job:
         if self.call.stream:
             self.responder.end()
         else:
-            self._render(branch.response())
+            self._render(branch.response(), branch.whole.text if branch.whole is not None else None)
 
-    def _render(self, response: Response) -> None:
-        self.trace.usage = response.get("usageMetadata") or {}
-        body = self.dialect.render(self.call, response, self.origin, self.gateway.box, self.trace.upstream)
+    def _render(self, response: Response, text: str | None = None) -> None:
+        trace = self.trace
+        meta = trace.usage = response.get("usageMetadata") or {}
+        counted = trace.counted = usage_of(meta) if meta else None
+        upstream = trace.upstream
+        body = self.dialect.render(
+            self.call, response, self.origin, self.gateway.box, upstream, text=text, usage=counted
+        )
         self.responder.send(200, [_JSON, *self._own_headers()], body)
 
     def _fail(self, error: Exception) -> None:

@@ -111,7 +111,7 @@ def test_a_plain_answer_is_rendered_as_any_other(chunk: dict[str, Any], wished: 
     with pytest.MonkeyPatch.context() as patch:
         _still(patch)
         short = _outcome(lambda: render.render_chat(call, response, ORIGIN, make_box(), "gemini"))
-        patch.setattr(render, "plain_choices", lambda call, response: None)
+        patch.setattr(render, "plain_choices", lambda call, text: None)
         assert short == _outcome(lambda: render.render_chat(call, response, ORIGIN, make_box(), "gemini"))
 
 
@@ -149,6 +149,6 @@ def test_the_usual_answers_take_the_short_way() -> None:
     candidate = {"content": {"parts": [part], "role": "model"}, "finishReason": "STOP", "index": 0}
     chunk = {"candidates": [candidate], "usageMetadata": {"totalTokenCount": 3}, "modelVersion": "m"}
     assert fold._plain_response(chunk) is chunk
-    assert render.plain_choices(make_call(), chunk) is not None
+    assert render.plain_choices(make_call(), fold.plain_text(chunk)) is not None
     for extra in ({"thought": True}, {"thoughtSignature": SIGNATURE}):
         assert fold.plain_text({"candidates": [{**candidate, "content": {"parts": [{**part, **extra}]}}]}) is None

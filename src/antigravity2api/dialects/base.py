@@ -12,6 +12,7 @@ from antigravity2api.gemini.memory import TextKeys
 from antigravity2api.gemini.models import ModelTable
 from antigravity2api.gemini.signature import SignatureStore
 from antigravity2api.gemini.types import Chunk, Response
+from antigravity2api.gemini.usage import Usage
 from antigravity2api.gemini.validation import Validators
 
 
@@ -125,8 +126,20 @@ class Dialect(Protocol):
     def encoder(self, call: Call, origin: Origin, box: Toolbox, upstream: str) -> Encoder:
         """A fresh encoder for one attempt at ``upstream``."""
 
-    def render(self, call: Call, response: Response, origin: Origin, box: Toolbox, upstream: str) -> bytes:
-        """The whole answer from a folded response, through the same mapping as the stream. Raises ``Fault``."""
+    def render(
+        self,
+        call: Call,
+        response: Response,
+        origin: Origin,
+        box: Toolbox,
+        upstream: str,
+        *,
+        text: str | None = None,
+        usage: Usage | None = None,
+    ) -> bytes:
+        """The whole answer from a folded response, through the same mapping as the stream. Raises ``Fault``.
+
+        Whoever has looked already says what the response's ``fold.plain_text`` and ``usage.usage_of`` are."""
 
     def check(self, call: Call, response: Response, box: Toolbox) -> tuple[str, ...]:
         """What has to be said about a whole answer. Raises ``Fault`` where it is not fit for the client, while another

@@ -448,7 +448,7 @@ class Fold:
     ``accept_empty`` and ``thoughts_may_end``: see ``Ending.judge``; both may be set until ``response`` is called.
     """
 
-    __slots__ = ("_first", "_folding", "_plain", "accept_empty", "thoughts_may_end")
+    __slots__ = ("_first", "_folding", "_plain", "accept_empty", "text", "thoughts_may_end")
 
     def __init__(self, *, accept_empty: bool = False, thoughts_may_end: bool = False) -> None:
         self.accept_empty = accept_empty
@@ -457,6 +457,8 @@ class Fold:
         self._first: Chunk = {}
         self._plain: Response | None = None
         """What the first event makes where it is a whole plain answer and nothing follows."""
+        self.text: str | None = None
+        """``plain_text`` of the answer, where that is known already."""
 
     @property
     def usage(self) -> Mapping[str, Any]:
@@ -466,9 +468,11 @@ class Fold:
     def feed(self, chunk: Chunk) -> None:
         """Take one event. Raises ``Fault`` for wrong types and as soon as a finish is malformed."""
         if self._folding is None and self._plain is None:
-            self._plain = _plain_response(chunk)
-            if self._plain is not None:
+            text = plain_text(chunk)
+            plain = self._plain = None if text is None else _plain_response(chunk)
+            if plain is not None:
                 self._first = chunk
+                self.text = text
                 return
         self._all().feed(chunk)
 
@@ -484,7 +488,7 @@ class Fold:
         if folding is None:
             folding = self._folding = _Folding()
             if self._plain is not None:
-                self._plain = None
+                self._plain = self.text = None
                 folding.feed(self._first)
         return folding
 
@@ -520,8 +524,9 @@ def plain_text(response: Chunk) -> str | None:
 
 
 def _plain_response(chunk: Chunk) -> Response | None:
-    """A plain answer in one event, where it already reads as ``_Folding`` would write it; None for any other event."""
-    if plain_text(chunk) is None or type(chunk) is not dict or None in chunk.values():
+    """An event that is a plain text (``plain_text``), where it already reads as ``_Folding`` would write it; else
+    None."""
+    if type(chunk) is not dict or None in chunk.values():
         return None
     (candidate,) = chunk["candidates"]
     content, usage = candidate["content"], chunk.get("usageMetadata")

@@ -179,7 +179,9 @@ class App:
 
     def finished(self, head: Head, status: int, sent_bytes: int, seconds: float, outcome: str) -> None:
         trace = self._traces.pop(head.request_id, None)
-        usage = usage_of(trace.usage, modalities=False) if trace is not None and trace.usage else None
+        usage = trace.counted if trace is not None else None
+        if usage is None and trace is not None and trace.usage:
+            usage = usage_of(trace.usage, modalities=False)
         self.metrics.request_ended(trace, status, seconds, outcome, usage)
         known: _Known | None = head.memo.get("known")
         asked, who = (known.asked, known.who) if known is not None else (self._asked(head), _who(head, None))

@@ -12,6 +12,7 @@ from antigravity2api.dialects.chat.request import Plans, parse_chat
 from antigravity2api.errors import Fault
 from antigravity2api.gemini.call import Call
 from antigravity2api.gemini.types import Response
+from antigravity2api.gemini.usage import Usage
 
 
 class ChatDialect:
@@ -30,9 +31,19 @@ class ChatDialect:
         """A fresh encoder for one attempt."""
         return ChatEncoder(call, origin, box, upstream)
 
-    def render(self, call: Call, response: Response, origin: Origin, box: Toolbox, upstream: str) -> bytes:
+    def render(
+        self,
+        call: Call,
+        response: Response,
+        origin: Origin,
+        box: Toolbox,
+        upstream: str,
+        *,
+        text: str | None = None,
+        usage: Usage | None = None,
+    ) -> bytes:
         """The whole answer from a folded response."""
-        return render_chat(call, response, origin, box, upstream)
+        return render_chat(call, response, origin, box, upstream, text=text, usage=usage)
 
     def check(self, call: Call, response: Response, box: Toolbox) -> tuple[str, ...]:
         """What has to be said about a whole answer. Raises ``Fault`` where it is not fit for the client."""

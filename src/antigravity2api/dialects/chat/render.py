@@ -7,24 +7,37 @@ from typing import Any
 
 from antigravity2api import ids
 from antigravity2api.dialects.base import Origin, Toolbox
-from antigravity2api.dialects.chat.answer import Choice, Delta, Way, chat_usage, dumped, mended
+from antigravity2api.dialects.chat.answer import Choice, Delta, Way, chat_usage, dumped
 from antigravity2api.dialects.chat.notes import ChatNotes
 from antigravity2api.gemini.call import Call
 from antigravity2api.gemini.fold import blocked, candidates_of, index_of, plain_text, truncated
 from antigravity2api.gemini.types import Response
-from antigravity2api.gemini.usage import estimated_usage, usage_of
+from antigravity2api.gemini.usage import Usage, estimated_usage, usage_of
 
 
-def render_chat(call: Call, response: Response, origin: Origin, box: Toolbox, upstream: str) -> bytes:
-    """The body of a chat completion from a folded response. Raises ``Fault`` where the response is none."""
-    choices = plain_choices(call, response) or _choices(call, response, Way(call, origin, box, upstream, live=False))
+def render_chat(
+    call: Call,
+    response: Response,
+    origin: Origin,
+    box: Toolbox,
+    upstream: str,
+    *,
+    text: str | None = None,
+    usage: Usage | None = None,
+) -> bytes:
+    """The body of a chat completion from a folded response; ``text`` and ``usage`` are its own, where they are known.
+
+    Raises ``Fault`` where the response is none."""
+    choices = plain_choices(call, text if text is not None else plain_text(response))
+    if choices is None:
+        choices = _choices(call, response, Way(call, origin, box, upstream, live=False))
     whole: dict[str, Any] = {
         "id": ids.completion_id(),
         "object": "chat.completion",
         "created": ids.now(),
         "model": call.asked_model,
         "choices": choices,
-        "usage": chat_usage(usage_of(response.get("usageMetadata") or _estimated(call, choices))),
+        "usage": chat_usage(usage or usage_of(response.get("usageMetadata") or _estimated(call, choices))),
     }
     notes = call.options
     if isinstance(notes, ChatNotes) and notes.service_tier is not None:
@@ -32,13 +45,12 @@ def render_chat(call: Call, response: Response, origin: Origin, box: Toolbox, up
     return dumped(whole)
 
 
-def plain_choices(call: Call, response: Response) -> list[dict[str, Any]] | None:
+def plain_choices(call: Call, text: str | None) -> list[dict[str, Any]] | None:
     """What ``_choices`` makes of an answer that is one text and goes out as it is, in one step; None for any other."""
-    text = plain_text(response)
     notes = call.options
     if text is None or (isinstance(notes, ChatNotes) and (notes.json_wrapped or notes.strip_fence)):
         return None
-    message = {"role": "assistant", "content": mended(text), "refusal": None}
+    message = {"role": "assistant", "content": text, "refusal": None}
     return [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}]
 
 

@@ -95,8 +95,8 @@ def parse_chat(body: bytes | bytearray, origin: Origin, box: Toolbox, plans: Pla
         plan, key = plans.known(data, origin)
     else:
         plan, key = plans.known(glanced, origin)
-        if plan is not None and plan.exact and type(messages := glanced.get("messages")) is list and messages:
-            history = read_plain(messages, plan.profile, box)
+        if plan is not None and plan.exact and _texts_alone(glanced):
+            history = read_plain(glanced["messages"], plan.profile, box)
             if history is not None:  # texts alone: there is nothing in it that a limit is about
                 return _call(plan, history, plan.tools.names, plan.applied, glanced, origin, box)
         data = screened(body, glanced)
@@ -111,6 +111,14 @@ def parse_chat(body: bytes | bytearray, origin: Origin, box: Toolbox, plans: Pla
         history = read_messages(messages, plan.profile, origin, box, names, notes)
         applied = tuple(notes)
     return _call(plan, history, names, applied, data, origin, box)
+
+
+def _texts_alone(data: dict[str, Any]) -> bool:
+    """Whether what a plan does not look at may hold nothing but texts."""
+    messages = data.get("messages")
+    if type(messages) is not list or not messages:
+        return False
+    return _AFFINITY.isdisjoint(data) or all(type(data.get(name, "")) is str for name in _AFFINITY)
 
 
 def _messages(data: dict[str, Any]) -> list[Any]:
