@@ -19,6 +19,7 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
     (r"thinkingLevel:HIGH", "the highest thinking level that the upstream knows was sent"),
     (r"thinkingConfig", "the thinking setting cannot be used with this history or model; it was left out"),
     (r"unsigned thoughts", "thoughts without their signature are refused there; they were left out of the history"),
+    (r"tool results:in words", "the upstream refused how calls and results stood together; they were told in words"),
     (r"hosted tools:dropped", "tools that run at Google cannot be mixed with functions there; they were left out"),
     (r"tools:dropped", "the model takes no tools; they were left out"),
     (r"tools:renamed (.+)", "{0} tool names had characters that the upstream refuses; the client sees its own names"),

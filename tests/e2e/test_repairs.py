@@ -105,21 +105,40 @@ def test_several_broken_tools_are_isolated_one_after_the_other(
     assert forms(sandbox.generations[-1].body)["b"] == "parametersJsonSchema"
 
 
+ASKED: list[Any] = [
+    {"role": "user", "content": "Weather?"},
+    {"role": "assistant", "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "first"}}]},
+    {"role": "tool", "tool_call_id": "call_1", "content": "sunny"},
+]
+ASKED[1]["tool_calls"][0]["function"]["arguments"] = "{}"
+ASKED[1]["tool_calls"][0]["extra_content"] = {"google": {"thought_signature": "c29tZXRoaW5nLWVsc2U="}}
+LEVEL = {"google": {"thinking_config": {"thinking_level": "minimal"}}}
+REFUSALS: list[tuple[str, dict[str, Any], str, str, bool]] = [
+    ("400-topk", {}, "topK:default dropped", "top_k", True),
+    ("400-max-tokens", {}, "maxOutputTokens:default dropped", "max_output_tokens", True),
+    ("400-thinking", {"extra_body": LEVEL}, "thinkingConfig:dropped", "thinking_config", True),
+    (
+        "400-mixed-tools",
+        {"tools": [*tools(first=OPEN), {"type": "web_search"}]},
+        "hosted tools:dropped",
+        "hosted_tools",
+        True,
+    ),
+    ("400-signature-once", {"messages": ASKED}, "signatures:dropped", "signatures", True),
+    (
+        "400-tool-results",
+        {"messages": ASKED, "tools": tools(first=OPEN)},
+        "tool results:in words",
+        "tool_results",
+        False,
+    ),
+]
+
+
 @pytest.mark.parametrize(
-    ("fault", "fields", "note", "counted", "learned"),
-    [
-        ("400-topk", {}, "topK:default dropped", "top_k", True),
-        ("400-max-tokens", {}, "maxOutputTokens:default dropped", "max_output_tokens", True),
-        (
-            "400-thinking",
-            {"extra_body": {"google": {"thinking_config": {"thinking_level": "minimal"}}}},
-            "thinkingConfig:dropped",
-            "thinking_config",
-            False,
-        ),
-    ],
+    ("fault", "fields", "note", "counted", "learned"), REFUSALS, ids=[each[0] for each in REFUSALS]
 )
-def test_what_was_refused_is_left_out_told_and_counted(
+def test_what_was_refused_is_mended_told_and_counted(
     gateway: GatewayProcess,
     sandbox: RunningSandbox,
     fault: str,
@@ -134,4 +153,4 @@ def test_what_was_refused_is_left_out_told_and_counted(
     assert len(sent(sandbox, before)) == 2
     assert repairs(gateway) == {counted: 1}
     ask(gateway, fault, **fields)
-    assert len(sent(sandbox, before)) == (3 if learned else 4)
+    assert len(sent(sandbox, before)) == (3 if learned else 4), "what is known of a model does not fail first again"

@@ -14,6 +14,7 @@ from typing import Any, Literal, cast
 from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gemini.call import Call
 from antigravity2api.gemini.parts import current_turn, parts_of
+from antigravity2api.gemini.repair_history import in_words
 from antigravity2api.gemini.repair_tools import (
     DESCRIBED,
     blamed,
@@ -26,17 +27,21 @@ from antigravity2api.gemini.repair_tools import (
     simplified,
 )
 from antigravity2api.gemini.schema import Target
+from antigravity2api.gemini.schema_nodes import json_text
 from antigravity2api.gemini.signature import ESCAPE
 from antigravity2api.gemini.types import Content, GenerateContentRequest, Part
 from antigravity2api.gemini.validation import BadStructure
 
 Lesson = (
     tuple[Literal["drop"], str]
+    | tuple[Literal["thinking"], tuple[str, ...]]
+    | tuple[Literal["hosted"], str]
     | tuple[Literal["target"], Target]
     | tuple[Literal["schema"], tuple[tuple[str, str], ...]]
 )
-"""What is remembered: a key of ``generationConfig`` that our defaults must not send, the schema form to send, or single
-schemas (by digest) with the stage to which they had to be simplified."""
+"""What is remembered: a key of ``generationConfig`` that our defaults must not send, thinking settings (as JSON) and
+hosted tools beside functions that are refused, the schema form to send, or single schemas (by digest) with the stage to
+which they had to be simplified."""
 
 _SIGNATURE = re.compile(
     r"thought[_ ]?signature|missing_thought_signature|`?signature`? in `?thinking`? block|signature: field required"
@@ -58,6 +63,11 @@ _HOSTED = re.compile(
     r"built-?in tools?.{0,80}function|function call\w*.{0,80}(?:cannot|can't|not) be (?:used|combined)"
     r"|tool use with function calling is (?:unsupported|not supported)|include_?server_?side_?tool_?invocations"
 ).search
+_PAIRS = re.compile(
+    r"function (?:response|call) (?:parts?|turn)s?\b.{0,80}\b(?:equal|match|immediately)"
+    r"|(?:match|equal).{0,80}function (?:response|call)s?|tool_use.{0,80}without.{0,20}tool_result"
+    r"|unexpected `?tool_use_id"
+).search
 _STEPS = {Target.JSON_SCHEMA: Target.OPENAPI, Target.OPENAPI: Target.ANTIGRAVITY}
 _NOT_SCHEMA = re.compile(r"function_?declarations?\[\d+\]\.name|invalid function name|duplicate function").search
 _SPELLINGS = {
@@ -71,6 +81,8 @@ _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _MOST_LEARNED = 512
 _MOST_SCHEMAS = 64
 """Simplified schemas remembered for one model."""
+_MOST_THINKING = 16
+"""Refused thinking settings remembered for one model."""
 
 
 @dataclass(slots=True)
@@ -115,6 +127,8 @@ def _repaired(call: Call, fault: Fault, state: RepairState) -> Repair | None:
         made = _once(state, "thinking", _without_thinking(call))
     if made is None and _HOSTED(text):
         made = _once(state, "hosted", _without_hosted_tools(call))
+    if made is None and _PAIRS(text):
+        made = _once(state, "pairs", _without_pairs(call))
     if made is None and _SCHEMA(text) and not _NOT_SCHEMA(text):
         made = _simpler(call, fault, text, state)
     return made
@@ -218,7 +232,8 @@ def _without_thinking(call: Call) -> Repair | None:
     if "thinkingConfig" not in config:
         return None
     note = "thinkingConfig:dropped"
-    return Repair(_configured(call, _less(config, "thinkingConfig"), note), note)
+    refused = json_text(config["thinkingConfig"])
+    return Repair(_configured(call, _less(config, "thinkingConfig"), note), note, ("thinking", (refused,)))
 
 
 # -- tools -------------------------------------------------------------------------------------------------------
@@ -237,7 +252,16 @@ def _without_hosted_tools(call: Call) -> Repair | None:
         request["toolConfig"] = config
     else:
         request.pop("toolConfig", None)
-    return Repair(call.with_request(request, note), note)
+    return Repair(call.with_request(request, note), note, ("hosted", "beside functions"))
+
+
+def _without_pairs(call: Call) -> Repair | None:
+    """The history with its calls and results in words, where the upstream does not take them as pairs."""
+    contents = in_words(call.request.get("contents") or [])
+    if contents is None:
+        return None
+    note = "tool results:in words"
+    return Repair(_with(call, note, contents=contents), note)
 
 
 # -- schemas -----------------------------------------------------------------------------------------------------
@@ -348,12 +372,15 @@ class Learned:
         """Remember one lesson; a schema form replaces the one before."""
         self.empty = False
         lessons = self._held.setdefault((upstream, model), {})
+        before = lessons.get(lesson[0])
         if lesson[0] == "schema":
-            before = lessons.get("schema")
             known = dict(before[1]) if before is not None and before[0] == "schema" else {}
             lessons["schema"] = ("schema", tuple((known | dict(lesson[1])).items())[-_MOST_SCHEMAS:])
+        elif lesson[0] == "thinking":
+            refused = before[1] if before is not None and before[0] == "thinking" else ()
+            lessons["thinking"] = ("thinking", tuple(dict.fromkeys((*refused, *lesson[1])))[-_MOST_THINKING:])
         else:
-            lessons["target" if lesson[0] == "target" else f"drop {lesson[1]}"] = lesson
+            lessons[f"drop {lesson[1]}" if lesson[0] == "drop" else lesson[0]] = lesson
         self._held.move_to_end((upstream, model))
         while len(self._held) > _MOST_LEARNED:
             self._held.popitem(last=False)
@@ -368,14 +395,24 @@ class Learned:
 
 
 def apply_learned(call: Call, learned: Learned, upstream: str) -> Call:
-    """The call without what the upstream is known to refuse for this model: our own defaults and schema forms only."""
+    """The call without what the upstream is known to refuse for this model. Of the client's own wishes only those go
+    that were refused word for word."""
     for lesson in learned.lessons(upstream, call.model):
+        made: Repair | None = None
         if lesson[0] == "target":
             call = call._replace(schema_target=lesson[1].value)
         elif lesson[0] == "schema":
             call = _simplified_again(call, dict(lesson[1]))
+        elif lesson[0] == "hosted":
+            made = _without_hosted_tools(call)
+        elif lesson[0] == "thinking":
+            config = call.request.get("generationConfig") or {}
+            if "thinkingConfig" in config and json_text(config["thinkingConfig"]) in lesson[1]:
+                made = _without_thinking(call)
         elif lesson[1] in call.defaulted:
             call = _dropped(call, lesson[1])
+        if made is not None:
+            call = made.call
     return call
 
 

@@ -211,6 +211,20 @@ def _tool_refused(wrong: Callable[[Json], bool], words: str) -> Run:
     return _unless(lambda ex: place(ex) is not None, lambda ex: bad(words.format(place(ex))))
 
 
+def _has_results(ex: Exchange) -> bool:
+    return any(
+        "functionResponse" in part
+        for content in ex.request.get("contents") or []
+        for part in content.get("parts") or []
+    )
+
+
+def _is_mixed(ex: Exchange) -> bool:
+    tools = ex.request.get("tools") or []
+    functions = sum("functionDeclarations" in tool for tool in tools)
+    return 0 < functions < len(tools)
+
+
 def _nested_deep(_: Exchange) -> GoogleError:
     inner = json.dumps(
         {"error": {"code": 400, "message": nested("Input is too long.").message, "status": "INVALID_ARGUMENT"}}
@@ -360,6 +374,28 @@ STATUS_FAULTS: tuple[Fault, ...] = (
         _tool_refused(
             lambda function: "refused" in str(function.get("name")),
             "* GenerateContentRequest.{}.parameters: schema is invalid.\n",
+        ),
+    ),
+    Fault(
+        "400-tool-results",
+        "400 about the number of function responses while the history holds any.",
+        _unless(
+            _has_results,
+            lambda _: bad(
+                "Please ensure that the number of function response parts is equal to the number of function call "
+                "parts of the function call turn."
+            ),
+        ),
+    ),
+    Fault(
+        "400-mixed-tools",
+        "400 while a tool of Google's own stands beside functions.",
+        _unless(
+            _is_mixed,
+            lambda _: bad(
+                "Built-in tools ({google_search}) and Function Calling cannot be combined in the same request. Please "
+                "choose one."
+            ),
         ),
     ),
     Fault(

@@ -205,7 +205,7 @@ def test_a_refused_thinking_config_is_dropped(message: str) -> None:
     made = repair(make(request=request), refusal(message), state)
     assert made is not None
     assert "generationConfig" not in made.call.request
-    assert made.learn is None
+    assert made.learn == ("thinking", ('{"thinkingLevel":"MINIMAL","includeThoughts":true}',))
     assert repair(make(request=request), refusal(message), state) is None
     assert repair(make(), refusal(message), RepairState()) is None
 
@@ -279,13 +279,49 @@ def test_functions_win_over_hosted_tools(message: str) -> None:
     assert made is not None
     assert made.call.request["tools"] == TOOLS["tools"]
     assert made.call.request["toolConfig"] == {"functionCallingConfig": {"mode": "ANY"}}
-    assert made.learn is None
+    assert made.learn == ("hosted", "beside functions")
     assert repair(make(request=request), refusal(message), state) is None
     assert repair(make(request=TOOLS), refusal(message), RepairState()) is None
     bare = {**request, "toolConfig": {"includeServerSideToolInvocations": True}}
     made = repair(make(request=bare), refusal(message), RepairState())
     assert made is not None
     assert "toolConfig" not in made.call.request
+
+
+# -- pairs
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Please ensure that the number of function response parts is equal to the number of function call parts.",
+        "Please ensure that function call turn comes immediately after a user turn or after a function response turn.",
+        "Please ensure that function response turn comes immediately after a function call turn.",
+        "messages.2: `tool_use` ids were found without `tool_result` blocks immediately after: toolu_x.",
+        "messages.3.content.0: unexpected `tool_use_id` found in `tool_result` blocks: toolu_x.",
+        "The number of function calls must match the number of function responses.",
+    ],
+)
+def test_calls_and_results_that_are_refused_as_pairs_are_told_in_words(message: str) -> None:
+    picture = {"inlineData": {"mimeType": "image/png", "data": "aGk="}}
+    last = {"functionResponse": {"name": "g", "response": {"output": "fine"}, "parts": [picture]}}
+    contents = [*make().request["contents"][:-1], {"role": "user", "parts": [last]}]
+    call, state = make(request={"contents": contents}), RepairState()
+    before = copy.deepcopy(call)
+    made = repair(call, refusal(message), state)
+    assert made is not None
+    assert call == before
+    assert made.call.applied == ("tool results:in words",)
+    parts = [part for content in made.call.request["contents"] for part in content["parts"]]
+    assert not [part for part in parts if "functionCall" in part or "functionResponse" in part]
+    assert made.call.request["contents"][-2:] == [
+        {"role": "model", "parts": [{"text": "[called g with {}]"}]},
+        {"role": "user", "parts": [{"text": "[result of g] fine"}, picture]},
+    ]
+    assert {"text": '[called f with {"a":2}]'} in parts
+    assert repair(made.call, refusal(message), state) is None
+    plain = {"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}
+    assert repair(make(request=plain), refusal(message), RepairState()) is None
 
 
 # -- what is nobody's fault of ours
@@ -296,7 +332,6 @@ def test_functions_win_over_hosted_tools(message: str) -> None:
     [
         refusal("Please use a valid role: user, model."),
         refusal("The input token count (1250074) exceeds the maximum number of tokens allowed (1048576)."),
-        refusal("Please ensure that function call turn comes immediately after a user turn."),
         refusal('Invalid JSON payload received. Unknown name "foo": Cannot find field.'),
         refusal("[FieldViolation] tools[0].function_declarations[0].name: Invalid function name."),
         refusal(""),
@@ -334,3 +369,24 @@ def test_the_memory_of_lessons_is_bounded() -> None:
         learned.note("gemini", f"model-{index}", ("drop", "topK"))
     assert learned.lessons("gemini", "model-0") == ()
     assert learned.lessons("gemini", "model-1999") == (("drop", "topK"),)
+
+
+def test_a_refused_wish_is_left_out_the_next_time_only_where_it_is_the_same() -> None:
+    learned = Learned()
+    for level in ("MINIMAL", "HIGH"):
+        learned.note("gemini", "gemini-3.8-flash", ("thinking", (f'{{"thinkingLevel":"{level}"}}',)))
+    learned.note("gemini", "gemini-3.8-flash", ("hosted", "beside functions"))
+    for level, stays in (("MINIMAL", False), ("HIGH", False), ("LOW", True)):
+        call = make(request={"generationConfig": {"thinkingConfig": {"thinkingLevel": level}}})
+        taught = apply_learned(call, learned, "gemini")
+        assert ("thinkingConfig" in taught.request.get("generationConfig", {})) is stays
+        assert taught.applied == (() if stays else ("thinkingConfig:dropped",))
+    both = make(request={"tools": [*TOOLS["tools"], {"googleSearch": {}}]})
+    assert apply_learned(both, learned, "gemini").request["tools"] == TOOLS["tools"]
+    alone = make(request={"tools": [{"googleSearch": {}}]})
+    assert apply_learned(alone, learned, "gemini") == alone
+    for number in range(40):
+        learned.note("gemini", "gemini-3.8-flash", ("thinking", (str(number),)))
+    assert (
+        max(len(lesson[1]) for lesson in learned.lessons("gemini", "gemini-3.8-flash") if lesson[0] == "thinking") == 16
+    )
