@@ -209,6 +209,7 @@ class Branch:
             self._consumer = None
         request = upstream.prepare(call, credential)
         job.notes = request.notes
+        job.trace.loosened = request.loosened
         consumer = self._consumer = self._consumer or job.new_consumer(self)
         attempt = self._attempt = Attempt(
             upstream, consumer, job.deliver, job.clock, over, self._story if self._token else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _SENTENCES: tuple[tuple[str, str], ...] = (
     (r"model:(.+)", "the upstream has the model as {0}"),
@@ -44,6 +45,7 @@ _SENTENCES: tuple[tuple[str, str], ...] = (
     (r"(.+):dropped", "{0} is refused by this model; it was left out"),
     (r"([\w.]+)", "{0} is not known to the upstream; it was left out"),
 )
+_IN_WORDS = {"size": "the deepest parts", "$ref": "recursion without end"}
 _COMPILED = tuple((re.compile(pattern, re.DOTALL).fullmatch, sentence) for pattern, sentence in _SENTENCES)
 
 
@@ -53,3 +55,9 @@ def explained(note: str) -> str:
         if found := fits(note):
             return sentence.format(*found.groups())
     return note
+
+
+def loosened(whose: str, keywords: Iterable[str]) -> str:
+    """The sentence about a schema that went upstream with less in it than the client's."""
+    words = [_IN_WORDS.get(keyword, keyword) for keyword in keywords]
+    return f"the upstream does not take {', '.join(words)} of {whose}; what words can say is in the description"

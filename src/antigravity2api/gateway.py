@@ -54,6 +54,8 @@ class Trace:
     """The same in clients' terms, where somebody has worked it out."""
     fault: Fault | None = None
     applied: tuple[str, ...] = ()
+    loosened: Mapping[str, tuple[str, ...]] | None = None
+    """Whose schema had to be loosened for the upstream, by which keywords."""
     tries: list[dict[str, Any]] = field(default_factory=list)
     """Each attempt, where there was more than one that served."""
 

@@ -331,3 +331,36 @@ def test_an_answer_that_is_a_whole_in_one_read(start: Starts, upstream: Scripted
     assert reply.text == "One."
     (attempt,) = show(gateway, reply)["bodies"]["upstream"]
     assert attempt["got"]["body"] == json.loads(body)
+
+
+def test_what_each_schema_lost_is_told_tool_by_tool(start: Starts, upstream: ScriptedUpstream) -> None:
+    upstream.default = HELLO
+    gateway = start()
+    plain = {"type": "object", "properties": {"a": {"type": "string"}}}
+    strict = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^x"}}, "required": ["b"]}
+    either = {"type": "object", "properties": {"a": {"oneOf": [{"type": "string"}, {"type": "integer"}]}}}
+    tools = [
+        {"type": "function", "function": {"name": name, "parameters": schema}}
+        for name, schema in (("plain", plain), ("strict", strict), ("either", either))
+    ]
+    replies = [ask(gateway, tools=tools, stream=stream) for stream in (True, False)]
+    for reply in replies:
+        assert reply.header("x-antigravity2api-applied") == "schema.pattern"
+        found = show(gateway, reply)
+        assert found["request"]["loosened"] == {"strict": ["pattern", "required"], "either": ["oneOf"]}
+        whose = {change["note"]: change["why"] for change in found["changes"]}
+        assert "pattern, required of strict" in whose["schema of strict"]
+        assert "oneOf of either" in whose["schema of either"]
+    assert "oneOf of either" in words(gateway, "show", replies[0].header("x-request-id") or "")
+
+
+def test_many_changes_are_all_on_record(start: Starts, upstream: ScriptedUpstream) -> None:
+    """The header is cut; the record is not."""
+    upstream.default = HELLO
+    gateway = start()
+    odd = {f"a_field_that_nobody_knows_and_that_has_a_long_name_{number}": 1 for number in range(18)}
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^x"}}}
+    reply = ask(gateway, **odd, tools=[{"type": "function", "function": {"name": "f", "parameters": schema}}])
+    assert len(reply.header("x-antigravity2api-applied") or "") <= 1000
+    notes = [change["note"] for change in show(gateway, reply)["changes"]]
+    assert {f"{name}:ignored" for name in odd} | {"schema.pattern"} <= set(notes)

@@ -130,11 +130,17 @@ async def test_behind_the_first_byte_a_bad_call_is_the_error_event() -> None:
     assert len(bench.sent) == 1
 
 
-@pytest.mark.parametrize("name", ["default_api.f", "default_api:f"])
+@pytest.mark.parametrize("name", ["default_api.f", "default_api:f", "default_api.default_api:f"])
 async def test_a_prefix_that_nobody_declared_is_taken_off(name: str) -> None:
     bench = Bench()
     bench.play(called((name, {"path": "a"})))
     assert calls_of(await bench.ask(tools=[function("f")])) == [("f", {"path": "a"})]
+
+
+async def test_a_prefix_of_a_tool_that_nobody_declared_stays() -> None:
+    bench = Bench()
+    bench.play(called(("default_api.g", {"path": "a"})))
+    assert calls_of(await bench.ask(tools=[function("f")])) == [("default_api.g", {"path": "a"})]
 
 
 async def test_without_declared_tools_a_call_is_the_clients_to_judge() -> None:

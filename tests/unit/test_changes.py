@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import antigravity2api
-from antigravity2api.changes import explained
+from antigravity2api.changes import explained, loosened
 from antigravity2api.gemini.repair_tools import STAGES
 from antigravity2api.gemini.schema import Target
 
@@ -42,6 +42,10 @@ from antigravity2api.gemini.schema import Target
 )
 def test_a_note_in_words(note, words):
     assert words in explained(note)
+
+
+def test_a_loosened_schema_in_words():
+    assert "does not take oneOf, the deepest parts of get_weather" in loosened("get_weather", ("oneOf", "size"))
 
 
 def test_what_is_no_note_stays():

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from antigravity2api.changes import explained
+from antigravity2api.changes import explained, loosened
 from antigravity2api.cli.common import add_json, parser, print_json, print_table, refuse, say, settings_from, written
 from antigravity2api.forms import integer
 from antigravity2api.telemetry import clean
@@ -90,6 +90,8 @@ def _show(options: argparse.Namespace, directory: Path) -> int:
         return 1
     changes = [note.strip() for note in str((line or {}).get("applied", "")).split(", ") if note.strip()]
     reasons = [{"note": note, "why": explained(note)} for note in changes]
+    schemas: dict[str, list[str]] = (line or {}).get("loosened") or {}
+    reasons += [{"note": f"schema of {whose}", "why": loosened(whose, words)} for whose, words in schemas.items()]
     if options.json:
         print_json({"request": line, "changes": reasons, "bodies": kept})
         return 0
@@ -99,7 +101,7 @@ def _show(options: argparse.Namespace, directory: Path) -> int:
 
 def _print(line: dict[str, Any], reasons: list[dict[str, str]], kept: dict[str, Any] | None) -> None:
     for name, value in line.items():
-        if name not in ("level", "event", "applied", "tries"):
+        if name not in ("level", "event", "applied", "loosened", "tries"):
             print(f"{name:<18}{clean(str(value))}")
     tries = line.get("tries") or []
     for number, attempt in enumerate(tries, 1):

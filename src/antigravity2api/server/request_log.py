@@ -7,6 +7,7 @@ of them and its encoding cost three times as much, which was a tenth of a plain 
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import islice
 
 import orjson
 
@@ -15,6 +16,8 @@ from antigravity2api.gateway import Trace
 from antigravity2api.gemini.usage import Usage
 from antigravity2api.telemetry import clean, stamp
 
+_MOST_TOLD = 256
+"""Changes, and loosened schemas, in one line."""
 _FLAGS = {False: "false", True: "true"}
 
 
@@ -60,8 +63,11 @@ def generation(trace: Trace, usage: Usage | None) -> str:
         told += _failure(trace.fault)
     if trace.tries:
         told += f',"tries":{orjson.dumps(trace.tries, default=str).decode()}'
-    if trace.applied:
-        told += f',"applied":{orjson.dumps(clean(", ".join(trace.applied))).decode()}'
+    if trace.applied:  # each of them whole: here is where somebody looks for all
+        told += f',"applied":{orjson.dumps(", ".join(map(clean, trace.applied[:_MOST_TOLD]))).decode()}'
+    if trace.loosened:
+        entries = dict(islice(trace.loosened.items(), _MOST_TOLD))
+        told += f',"loosened":{orjson.dumps(entries).decode()}'
     return told
 
 

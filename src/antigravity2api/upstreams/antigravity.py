@@ -21,6 +21,7 @@ from antigravity2api.gemini.types import Chunk
 from antigravity2api.upstreams import claude, errors
 from antigravity2api.upstreams.base import Address, HttpRequest
 from antigravity2api.upstreams.shaping import (
+    Notes,
     UsedSecrets,
     chosen_target,
     compiled_config,
@@ -107,7 +108,7 @@ class Antigravity:
 
     def prepare(self, call: Call, credential: Credential, *, target: Target | None = None) -> HttpRequest:
         """The enveloped request for one attempt. Raises ``Fault``."""
-        notes: list[str] = []
+        notes = Notes()
         call = self._by_its_id_here(call, notes)
         model = check_name(call.model)
         project = _project(credential)
@@ -141,6 +142,8 @@ class Antigravity:
             ),
             dumps(envelope),
             distinct(notes),
+            None,
+            notes.loosened,
         )
 
     def _by_its_id_here(self, call: Call, notes: list[str]) -> Call:

@@ -32,6 +32,8 @@ class HttpRequest(NamedTuple):
     """What the upstream's form made us change or drop, for ``x-antigravity2api-applied``."""
     address: Address | None = None
     """Where this request goes, if not to the upstream's own address: a credential may have a place of its own."""
+    loosened: Mapping[str, tuple[str, ...]] | None = None
+    """Whose schema (a tool's upstream name, ``response_format``) says less than the client's, and by which keywords."""
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.method} {self.target})"  # headers hold secrets, the body holds prompts

@@ -20,6 +20,7 @@ from antigravity2api.gemini.types import Chunk
 from antigravity2api.upstreams import errors
 from antigravity2api.upstreams.base import Address, HttpRequest
 from antigravity2api.upstreams.shaping import (
+    Notes,
     UsedSecrets,
     chosen_target,
     compiled_config,
@@ -116,9 +117,9 @@ class GeminiApi:
         request: Mapping[str, Any] = call.request
         if request.keys() <= _PLAIN and request.get("generationConfig", {}).keys() <= _PLAIN_CONFIG:
             return HttpRequest("POST", path, headers, dumps(request))
-        notes: list[str] = []
+        notes = Notes()
         fitted = _fitted(call, chosen_target(call, target, self.schema_form), notes, self._schemas)
-        return HttpRequest("POST", path, headers, dumps(fitted), distinct(notes))
+        return HttpRequest("POST", path, headers, dumps(fitted), distinct(notes), None, notes.loosened)
 
     def _new_target(self, call: Call) -> str:
         """The path of a model's method. Raises ``Fault`` for a name that cannot stand in one."""

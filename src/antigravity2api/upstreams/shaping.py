@@ -22,6 +22,15 @@ _HEADER_SECRET = re.compile(r"[!-~]{1,8192}").fullmatch
 _IMITATION = re.compile(r"\s*(?:antigravity/|gemini-?cli|cloudcode|google-api-)", re.IGNORECASE)
 
 
+class Notes(list[str]):
+    """What a request's form makes us change, for the client; and for the log, schema by schema, what it loosens."""
+
+    __slots__ = ("loosened",)
+
+    def __init__(self) -> None:
+        self.loosened: dict[str, tuple[str, ...]] = {}
+
+
 def chosen_target(call: Call, target: Target | None, default: Target) -> Target:
     """The schema form to send: asked for, learned for this model, or the upstream's own."""
     if target is not None:
@@ -78,7 +87,7 @@ def _declaration(
             return declaration
         raw = _NO_ARGUMENTS  # refused there without an object of at least one property
     compiled = cache.compile(raw, "parameters", target, budget)
-    _tell(compiled, notes)
+    _tell(compiled, notes, declaration["name"])
     unwanted = (
         {"parametersJsonSchema"} if target is Target.JSON_SCHEMA else {"parametersJsonSchema", "responseJsonSchema"}
     )
@@ -100,15 +109,17 @@ def compiled_config(
     except Fault as fault:
         fault.param = fault.param or "response_format.json_schema.schema"
         raise
-    _tell(compiled, notes)
+    _tell(compiled, notes, "response_format")
     made = {key: value for key, value in config.items() if key != "responseJsonSchema"}
     if compiled.schema is not None:
         made["responseJsonSchema" if target is Target.JSON_SCHEMA else "responseSchema"] = compiled.schema
     return made
 
 
-def _tell(compiled: Compiled, notes: list[str]) -> None:
+def _tell(compiled: Compiled, notes: list[str], whose: str) -> None:
     notes += [f"schema.{note}" for note in compiled.notes]
+    if compiled.loosened and isinstance(notes, Notes):
+        notes.loosened[whose] = compiled.loosened
 
 
 def distinct(notes: list[str]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from antigravity2api.gemini.types import Chunk
 from antigravity2api.upstreams import errors
 from antigravity2api.upstreams.base import Address, HttpRequest
 from antigravity2api.upstreams.shaping import (
+    Notes,
     UsedSecrets,
     address_of,
     chosen_target,
@@ -170,7 +171,7 @@ class Vertex:
 
     def prepare(self, call: Call, credential: Credential, *, target: Target | None = None) -> HttpRequest:
         """The request for one attempt. Raises ``Fault``."""
-        notes: list[str] = []
+        notes = Notes()
         call = self._by_its_id_here(call, notes)
         address = self.address_for(credential)
         where = self._resource(credential)
@@ -187,6 +188,7 @@ class Vertex:
             dumps(request),
             distinct(notes),
             None if address is self.address else address,
+            notes.loosened,
         )
 
     def _by_its_id_here(self, call: Call, notes: list[str]) -> Call:

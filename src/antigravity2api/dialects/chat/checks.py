@@ -57,11 +57,10 @@ def returned_call(call: Mapping[str, Any], notes: ChatNotes, validators: Validat
 def _bare_name(name: str, notes: ChatNotes) -> str:
     """A called tool's upstream name, without a prefix that was never declared with it."""
     declared = notes.declared
-    for prefix in _TOOL_PREFIXES:
-        bare = name.removeprefix(prefix)
-        if bare != name and bare in declared and name not in declared:
-            return bare
-    return name
+    bare = name
+    while bare not in declared and bare.startswith(_TOOL_PREFIXES):
+        bare = bare[len(_TOOL_PREFIXES[0]) :]
+    return bare if bare in declared else name
 
 
 def _malformed(what: str, reason: str = "MALFORMED_FUNCTION_CALL") -> Fault:
