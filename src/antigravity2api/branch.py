@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from antigravity2api.affinity import affinity_of
 from antigravity2api.attempt import Attempt, Consumer, Whole
+from antigravity2api.credentials import is_found
 from antigravity2api.dialects.base import Dialect
 from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gateway import Gateway, Route, Trace
@@ -361,7 +362,7 @@ class Branch:
         if fault.upstream_status == 401 and not self._renewed and accounts.renewable(record):
             self._renewed = True
             self._refused = lease.credential.secret
-        elif fault.reason == "PROJECT_PERMISSION_DENIED" and record.stored and not self._moved:
+        elif fault.reason == "PROJECT_PERMISSION_DENIED" and is_found(record) and not self._moved:
             self._moved = self._misplaced = True
         else:
             return False
@@ -394,6 +395,8 @@ class Branch:
             return self._next_upstream()
         self._again[fault.kind] = count + 1
         self._emptied = self._emptied or fault.kind is Kind.EMPTY
+        if fault.kind is Kind.OVERLOADED:
+            del self._tried[-1:]  # the model has no room, whoever asks; and the prompt cache is with this credential
         return True
 
     def _has_another(self, fault: Fault) -> bool:

@@ -96,6 +96,11 @@ def needs_project(record: Record) -> bool:
     return not record.project or bool(record.secret.get(UNCHECKED))
 
 
+def is_found(record: Record) -> bool:
+    """Whether the record's project is one that was found, or can be; one of the configuration is the operator's own."""
+    return record.stored or not record.project
+
+
 class CoolDown(NamedTuple):
     """One row of what is remembered about a credential over restarts; times are seconds of the wall clock."""
 

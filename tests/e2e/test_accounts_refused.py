@@ -150,6 +150,29 @@ def test_a_project_that_is_refused_is_looked_for_once_more(google: GoogleAccount
     assert len(google.asked("loadCodeAssist")) == 2
 
 
+def test_a_refused_project_that_was_found_for_a_bare_token_is_looked_for_once_more(
+    google: GoogleAccounts, desk: Sits
+) -> None:
+    projects = iter(["stale-harbor-1", "fresh-harbor-2"])
+    google.scripts["loadCodeAssist"] = lambda record: plain(loaded(project=next(projects)))
+    generates(
+        google, lambda record: PERMISSION if record.json["project"] == "stale-harbor-1" else says("Hel", "lo")(record)
+    )
+    made = desk(ANTIGRAVITY_ACCESS_TOKEN="ya29.bare-token").serve()
+    for _ in range(2):
+        reply = made.chat()
+        assert (reply.status, reply.text) == (200, "Hello"), reply.body
+    assert [record.json["project"] for record in generated(google)] == ["stale-harbor-1", *["fresh-harbor-2"] * 2]
+    assert len(google.asked("loadCodeAssist")) == 2
+
+
+def test_a_project_of_the_configuration_is_the_operators_own(google: GoogleAccounts, desk: Sits) -> None:
+    generates(google, lambda record: PERMISSION)
+    made = desk(ANTIGRAVITY_ACCESS_TOKEN="ya29.bare-token", ANTIGRAVITY_PROJECT="my-project-1").serve()
+    assert made.chat().error["code"] == "no_upstream_credentials"
+    assert google.asked("loadCodeAssist") == []
+
+
 def test_a_project_that_stays_refused_says_so(google: GoogleAccounts, desk: Sits) -> None:
     generates(google, lambda record: PERMISSION)
     made = desk()
