@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import dataclasses
 import re
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from antigravity2api.cli.common import print_json, refuse, say
-from antigravity2api.cli.vaults import KINDS, Store, opened
+from antigravity2api.cli.vaults import KINDS, Store, opened, put_in
 from antigravity2api.credentials import Record, Sort
 from antigravity2api.forms import KEYS
 from antigravity2api.importing import EXPORT, LARGEST, Parsed, parse_credentials
@@ -170,7 +171,6 @@ def _configured_already(store: Store, records: list[Record]) -> list[str]:
 
 def _store(store: Store, records: list[Record], *, keep: bool = False) -> list[_Done]:
     """Store them one by one; with ``keep`` what is there is newer and stays."""
-    taken = [record.id for record in store.configured()]
     done = []
     for record in records:
         before = store.vault.find(record)
@@ -178,7 +178,7 @@ def _store(store: Store, records: list[Record], *, keep: bool = False) -> list[_
             done.append(_Done(before, "there"))
             continue
         draft = record if keep and store.vault.get(record.id) is None else dataclasses.replace(record, id="")
-        made = store.vault.add(draft, taken=taken)
+        made = asyncio.run(put_in(store, draft))
         done.append(_Done(made, "added" if before is None else "updated"))
     return done
 

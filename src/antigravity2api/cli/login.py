@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from antigravity2api.cli.common import add_json, parser, print_json, refuse, say, written
-from antigravity2api.cli.vaults import Store, opened
+from antigravity2api.cli.vaults import Store, opened, put_in
 from antigravity2api.credentials import Record, Sort, State
 from antigravity2api.forms import integer
 from antigravity2api.settings import Settings
@@ -200,8 +200,6 @@ async def _keep(
     found: tuple[str | None, Refused | None],
 ) -> Record:
     """Store the login; one of an account that is there already takes its place."""
-    from antigravity2api.upstreams.locks import Busy, locked
-
     project, refused = found
     secret: dict[str, Any] = {
         "refresh_token": grant.refresh_token,
@@ -221,18 +219,7 @@ async def _keep(
         message=refused.message if refused else "",
         link=refused.link if refused else "",
     )
-    before = store.vault.find(record)
-
-    def add() -> Record:
-        return store.vault.add(record, taken=[one.id for one in store.configured()])
-
-    if before is None:
-        return add()
-    try:  # a gateway that renews the old login at this moment must not write over the new one
-        async with locked(store.settings.data_dir / "locks", before.id, limit=10.0):
-            return add()
-    except Busy:
-        return add()
+    return await put_in(store, record)
 
 
 def _told(record: Record, refused: Refused | None, *, as_json: bool) -> int:

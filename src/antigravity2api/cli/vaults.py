@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from antigravity2api.cli.common import refuse, say, settings_from
 from antigravity2api.configured import configured_records, merged, open_vault, origin, secrets_of
-from antigravity2api.credentials import CoolDown, Record
+from antigravity2api.credentials import CoolDown, Record, Sort
 from antigravity2api.settings import Settings
 
 if TYPE_CHECKING:
@@ -77,6 +77,21 @@ def opened(options: argparse.Namespace, *, make: bool = False) -> Iterator[Store
     finally:
         say(*(f"warning: {text}" for text in vault.news()))
         vault.close()
+
+
+async def put_in(store: Store, record: Record) -> Record:
+    """Store a credential; a gateway that renews an older login of that account just now does not write over it."""
+    from antigravity2api.upstreams.locks import Busy, locked
+
+    taken = [one.id for one in store.configured()]
+    before = store.vault.find(record)
+    if before is None or record.sort is not Sort.OAUTH_USER:
+        return store.vault.add(record, taken=taken)
+    try:
+        async with locked(store.settings.data_dir / "locks", before.id, limit=10.0):
+            return store.vault.add(record, taken=taken)
+    except Busy:
+        return store.vault.add(record, taken=taken)
 
 
 def chosen(store: Store, ids: Sequence[str], *, stored: bool = False) -> list[Record]:
