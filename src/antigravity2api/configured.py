@@ -93,6 +93,7 @@ def secrets_of(settings: Settings) -> Secrets:
     return Secrets(
         settings.data_dir.absolute() / FILE,
         text=settings.secret_key,
+        text_file=settings.secret_key_file,
         where=settings.origins.get("secret_key", VARIABLE),
         open_to_others=settings.open_secret_files,
     )

@@ -6,6 +6,7 @@ field to ``Settings`` and run ``make docs``; nothing else needs to know.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 import tomllib
@@ -249,6 +250,8 @@ class Settings:
 
     vertex_api_key: tuple[str, ...] = field(default=(), repr=False)
     """Express-mode keys of Vertex AI: ``GOOGLE_API_KEY``, where it is read so."""
+    secret_key_file: Path | None = None
+    """Where ``secret_key`` was read from, if that is a file of its own."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Where each value came from, by setting name."""
     notices: tuple[str, ...] = ()
@@ -314,6 +317,7 @@ def load(overrides: Mapping[str, str], environ: Mapping[str, str], cwd: Path) ->
             values[setting.name] = found[0]
     if path is not None:
         values["config"] = path
+    values["secret_key_file"] = _pointed(next(one for one in SETTINGS if one.name == "secret_key"), sources)
     _complete(values, environ, problems)
     notices += _share_google_key(values, origins, sources)
     if problems:
@@ -327,6 +331,19 @@ def _lookup(setting: Setting, sources: Iterable[_Source], problems: list[str]) -
         value for source in sources for name in source.names(setting) if (value := _at(setting, source, name, problems))
     ]
     return found[0] if found else None
+
+
+def _pointed(setting: Setting, sources: Iterable[_Source]) -> Path | None:
+    """The file that a secret comes from; None where its value is given itself."""
+    for source in sources:
+        suffix = "_file" if source.names is _toml_names else "_FILE"
+        for name in source.names(setting):
+            if source.values.get(name, "").strip():
+                return None
+            if pointer := source.values.get(name + suffix, "").strip():
+                with contextlib.suppress(ValueError):  # told by who reads it
+                    return Path(source.base, PATH.read(pointer))
+    return None
 
 
 def _at(setting: Setting, source: _Source, name: str, problems: list[str]) -> tuple[Any, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import stat
@@ -17,6 +18,7 @@ from antigravity2api.configured import open_vault
 from antigravity2api.credentials import NAMED, UNCHECKED, CoolDown, State
 from antigravity2api.settings import load
 from antigravity2api.store import database
+from antigravity2api.upstreams import locks
 
 KEY = "AIza-planted-0123456789"
 ACCOUNTS = [
@@ -231,6 +233,24 @@ def test_import_of_the_ancestors_accounts(cli, home):
     assert len(listed(cli)) == 2
 
 
+def test_an_account_once_more_waits_for_who_renews_it(cli, home, vault, monkeypatch):
+    (home / "accounts.json").write_text(json.dumps(ACCOUNTS))
+    cli("credentials", "import", "accounts.json", "--upstream", "antigravity")
+    newer = [one | {"access_token": f"{one['access_token']}-newer"} for one in ACCOUNTS]
+    (home / "accounts.json").write_text(json.dumps(newer))
+    taken = []
+
+    @contextlib.asynccontextmanager
+    async def held(folder, name, *, limit):
+        taken.append((folder.name, name, vault().get(name).secret["access_token"]))
+        yield True
+        assert vault().get(name).secret["access_token"].endswith("-newer")
+
+    monkeypatch.setattr(locks, "locked", held)
+    assert cli("credentials", "import", "accounts.json", "--upstream", "antigravity").code == 0
+    assert taken == [("locks", "antigravity-1", "ya29.a"), ("locks", "antigravity-2", "ya29.b")]
+
+
 def test_no_remark_where_everything_is_configured(cli, home, monkeypatch):
     monkeypatch.setenv("ANTIGRAVITY2API_ANTIGRAVITY", "on")
     monkeypatch.setenv("ANTIGRAVITY_OAUTH_CLIENT_ID", "ours")
@@ -395,6 +415,25 @@ def test_rotate_a_configured_key(cli, home, monkeypatch):
     assert "gemini-1 cannot be read" in old.err
     monkeypatch.setenv("ANTIGRAVITY2API_SECRET_KEY", "the-second-passphrase")
     assert cli("credentials", "list").code == 0
+
+
+def test_rotate_a_configured_key_of_a_file(cli, home, monkeypatch):
+    (home / "configured").write_text("the-first-passphrase\n")
+    monkeypatch.setenv("ANTIGRAVITY2API_SECRET_KEY_FILE", "configured")
+    (home / "key").write_text(KEY)
+    (home / "new").write_text("the-second-passphrase\n")
+    cli("credentials", "add", "--upstream", "gemini", "--key-file", "key")
+    running = open_vault(load({}, {"HOME": str(home), "ANTIGRAVITY2API_SECRET_KEY_FILE": "configured"}, home))
+    (known,) = running.records()
+    done = cli("credentials", "rotate-key", "--new-key-file", "new")
+    assert done.code == 0
+    assert "takes it up by itself" in done.err
+    assert running.records() == [known]
+    (home / "new").rename(home / "configured")
+    assert running.change("gemini-1", label="changed").label == "changed"
+    assert running.problems() == []
+    running.close()
+    assert listed(cli)["gemini-1"]["label"] == "changed"
 
 
 def test_from_a_key_file_to_a_configured_key(cli, two, data, monkeypatch):

@@ -338,6 +338,17 @@ def test_the_ancestors_secrets_may_stand_in_files(read, tmp_path):
     assert read(PORT_FILE="nowhere").port == 8045
 
 
+def test_the_file_of_the_secret_key_is_known_where_it_is_the_one_that_counts(read, tmp_path):
+    (tmp_path / "key").write_text("abcdefgh12345678\n", encoding="utf-8")
+    assert read(ANTIGRAVITY2API_SECRET_KEY_FILE="key").secret_key_file == tmp_path / "key"
+    assert read(dotenv="ANTIGRAVITY2API_SECRET_KEY_FILE=key").secret_key_file == tmp_path / "key"
+    both = read(ANTIGRAVITY2API_SECRET_KEY="b" * 20)
+    assert (both.secret_key, both.secret_key_file) == ("b" * 20, None)
+    assert read(dotenv="").secret_key_file is None
+    file = tmp_path / "key"
+    assert read(toml=f'secret_key_file = "{file}"').secret_key_file == file
+
+
 def test_a_wrong_value_that_is_hidden_by_another_is_a_mistake_all_the_same(read):
     assert "'many'" in problems(read, {"port": "1"}, ANTIGRAVITY2API_PORT="many")
     assert "'lots'" in problems(read, {"port": "1"}, dotenv="ANTIGRAVITY2API_PORT=lots")

@@ -228,4 +228,5 @@ def _rotate_configured(store: Store, text: str | None, name: str | None) -> tupl
         )
     new = Secrets(store.settings.data_dir.absolute() / FILE, text=text, where=str(name))
     count = store.vault.rotate(new)
-    return count, f"Now put the content of {name} where {store.secrets.where} has the old key, and restart the gateway."
+    then = "a running gateway takes it up by itself" if store.secrets.follows else "then restart the gateway"
+    return count, f"Now put the content of {name} where {store.secrets.where} has the old key; {then}."

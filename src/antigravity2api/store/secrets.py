@@ -58,13 +58,21 @@ class Secrets:
 
     ``text`` is a configured key and ``where`` its place in words; without it the key is in ``file``, which the first
     ``seal`` makes. A key file beside a configured key is read too, so that what it sealed can be moved over.
+    ``text_file`` is where the operator keeps ``text``: a new key there is taken up once something is sealed with it.
     """
 
     def __init__(
-        self, file: Path, *, text: str | None = None, where: str = VARIABLE, open_to_others: bool = False
+        self,
+        file: Path,
+        *,
+        text: str | None = None,
+        text_file: Path | None = None,
+        where: str = VARIABLE,
+        open_to_others: bool = False,
     ) -> None:
         self._file = file
         self._text = text
+        self._text_file = text_file
         self._where = where if text is not None else str(file)
         self._lenient = open_to_others
         self._keys: list[_Key] = []
@@ -80,6 +88,11 @@ class Secrets:
     def configured(self) -> bool:
         """Whether the key comes from the configuration, and not from a file of ours."""
         return self._text is not None
+
+    @property
+    def follows(self) -> bool:
+        """Whether another key is taken up by a running process."""
+        return self._text is None or self._text_file is not None
 
     def seal(self, name: str, plain: bytes) -> bytes:
         """Encrypt for the credential ``name``. Makes the key file where there is no key yet. Raises SecretsError."""
@@ -147,8 +160,24 @@ class Secrets:
         found = next((key for key in self._keys if key.id == wanted), None)
         if found is None:  # or it is a new key, which another process made
             self._refresh()
-            found = next((key for key in self._keys if key.id == wanted), None)
+            found = next((key for key in self._keys if key.id == wanted), None) or self._replaced(wanted)
         return found
+
+    def _replaced(self, wanted: bytes) -> _Key | None:
+        """The key that the operator has put in the place of ours, if it is the one that is wanted: any other one may
+        be a mistake, and what it sealed would be lost with the next start."""
+        if self._text_file is None:
+            return None
+        try:
+            text = key_from_file(self._text_file)
+            key = _Key(text)
+        except (SecretsError, OSError):  # half-written, or gone: ours will do until it is there
+            return None
+        if key.id != wanted:
+            return None
+        self._text = text
+        self._keys = [key, *self._keys]
+        return key
 
     def _refresh(self) -> None:
         """Read the keys, unless nothing can have changed since."""

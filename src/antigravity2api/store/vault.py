@@ -279,7 +279,8 @@ class Vault:
             if self._opened[row[0]][0] != row[-1]:
                 problems[row[0]] = (
                     f"the credential {row[0]} was encrypted with another key than the one in {self._secrets.where} "
-                    "since this process read it: start again with the new key."
+                    "since this process read it: "
+                    + ("put the new key there." if self._secrets.follows else "start again with the new key.")
                 )
         if rows and not self._snapshot_checked:
             self._snapshot_if_old()

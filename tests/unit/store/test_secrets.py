@@ -98,6 +98,35 @@ def test_a_key_file_beside_a_configured_key_still_opens_what_it_sealed(file):
     assert both.is_current(both.seal("gemini-1", b"x"))
 
 
+def test_a_configured_key_is_replaced_once_something_was_sealed_with_the_new_one(file):
+    where = file.with_name("configured")
+    where.write_text(f"{TEXT}\n")
+    ours = Secrets(file, text=TEXT, text_file=where)
+    old = ours.seal("gemini-1", b"x")
+    new = Secrets(file, text=OTHER).seal("gemini-1", b"x")
+    assert not ours.knows(new)
+    where.write_text(f"{OTHER}\n")
+    assert ours.is_current(ours.seal("gemini-1", b"x"))
+    assert ours.is_current(old), "a file that changed may be a mistake"
+    assert ours.open("gemini-1", new) == b"x"
+    assert ours.is_current(new)
+    assert ours.open("gemini-1", old) == b"x"
+    assert Secrets(file, text=OTHER).open("gemini-1", ours.seal("gemini-1", b"y")) == b"y"
+
+
+@pytest.mark.parametrize("content", ["", "short", "\xff", "a-third-passphrase-of-some-length"])
+def test_what_is_in_the_file_of_a_configured_key_and_does_not_fit_changes_nothing(file, content):
+    where = file.with_name("configured")
+    ours = Secrets(file, text=TEXT, text_file=where)
+    old = ours.seal("gemini-1", b"x")
+    new = Secrets(file, text=OTHER).seal("gemini-1", b"x")
+    for _ in range(2):
+        with pytest.raises(SecretsError, match="another key"):
+            ours.open("gemini-1", new)
+        assert ours.open("gemini-1", old) == b"x"
+        where.write_text(content, encoding="latin-1")
+
+
 @pytest.mark.parametrize("content", ["", "\n", "short\n", "half-a-ke", "\0" * 45])
 def test_a_key_file_without_a_key_is_named_and_left_alone(file, content):
     file.write_text(content)
