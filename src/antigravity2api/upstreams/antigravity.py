@@ -7,8 +7,9 @@ no project, and never route around an account that was closed.
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from antigravity2api import __version__
@@ -61,6 +62,11 @@ _DRAWING_FIELDS = frozenset({"contents", "generationConfig", "systemInstruction"
 _DRAWING_CONFIG = frozenset({"imageConfig", "responseModalities", "seed", "temperature", "topK", "topP"})
 _CLAUDE = ("claude-",)
 _CHUNK_KEYS = ("candidates", "promptFeedback", "usageMetadata")
+
+
+_RETIRED = re.compile(
+    r"[\w .()-]{1,80} is no longer available\. Please switch to [\w .()-]{1,160}", re.IGNORECASE
+).fullmatch
 
 
 def _new_request_id() -> str:
@@ -160,6 +166,9 @@ class Antigravity:
         if type(event) is dict and "error" not in event:
             response = event.get("response")
             if type(response) is dict and "error" not in response:
+                usage = response.get("usageMetadata")
+                if type(usage) is not dict or not usage.get("promptTokenCount"):
+                    _look_for_notice(response)
                 return response
         return self._unusual(event)
 
@@ -187,6 +196,26 @@ class Antigravity:
         if error.status == 403 and fault.kind is Kind.CREDENTIAL:
             _explain_refusal(error, fault)
         return fault
+
+
+def _look_for_notice(response: Mapping[str, Any]) -> None:
+    """A model that was taken out of service is answered for with one sentence, as if the model had said it. Raises
+    ``Fault`` for such an answer: the sentence alone, ended, and no token counted, because no model ran."""
+    try:
+        (candidate,) = response["candidates"]
+        if "finishReason" not in candidate:
+            return
+        (part,) = candidate["content"]["parts"]
+        text = part["text"].strip()
+        is_notice = _RETIRED(text) and not part.get("thought") and not any(_counts(response.get("usageMetadata") or {}))
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return  # of another shape, which is an answer's own
+    if is_notice:
+        raise Fault(Kind.MODEL_NOT_FOUND, text, param="model", retry=Retry.OTHER_UPSTREAM, reason="MODEL_RETIRED")
+
+
+def _counts(usage: Mapping[str, Any]) -> Iterator[Any]:
+    return (count for name, count in usage.items() if name.endswith("TokenCount"))
 
 
 def _project(credential: Credential) -> str:

@@ -337,6 +337,54 @@ def test_an_event_is_unwrapped(event, chunk):
     assert upstream().unwrap(event) == chunk
 
 
+NOTICES = [
+    "Claude Opus 4.5 is no longer available. Please switch to Claude Opus 4.6.",
+    "Gemini 3.5 Flash is no longer available. Please switch to Gemini 3.7 Flash in the latest version of Antigravity.",
+    "claude-sonnet-4-5 is no longer available. please switch to claude-sonnet-4-6.\n",
+]
+NO_TOKENS = [{}, {"promptTokenCount": 0, "candidatesTokenCount": 0, "totalTokenCount": 0}, {"trafficType": "X"}, None]
+
+
+def told(text: str, usage: Any = None, *, more: Any = (), **candidate: Any) -> dict[str, Any]:
+    content = {"role": "model", "parts": [{"text": text}, *more]}
+    response = {"candidates": [{"content": content, "finishReason": "STOP", **candidate}]}
+    return {"response": response if usage is None else {**response, "usageMetadata": usage}}
+
+
+@pytest.mark.parametrize("usage", NO_TOKENS)
+@pytest.mark.parametrize("text", NOTICES)
+def test_a_notice_in_the_place_of_an_answer_is_a_model_that_is_not_there(text, usage):
+    with pytest.raises(Fault) as caught:
+        upstream().unwrap(told(text, usage))
+    fault = caught.value
+    assert (fault.kind, fault.param, fault.retry) == (Kind.MODEL_NOT_FOUND, "model", Retry.OTHER_UPSTREAM)
+    assert fault.message == text.strip()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        told(NOTICES[0], {"promptTokenCount": 9, "candidatesTokenCount": 17, "totalTokenCount": 26}),
+        told(NOTICES[0], {"candidatesTokenCount": 17}),
+        told(NOTICES[0], {"totalTokenCount": 17}),
+        told(NOTICES[0], finishReason="STOP", content={"parts": [{"text": NOTICES[0], "thought": True}]}),
+        told(NOTICES[0], more=[{"text": " That is what it says."}]),
+        told(NOTICES[0], more=[{"functionCall": {"name": "f", "args": {}}}]),
+        told(f'It says: "{NOTICES[0]}"'),
+        told(f"{NOTICES[0]}\nIs there anything else?"),
+        told("Flour is no longer available: " + NOTICES[0]),
+        told("The printer is no longer available."),
+        told(""),
+        {"response": {"candidates": [{"content": {"parts": [{"text": NOTICES[0]}]}}]}},
+        {"response": {"candidates": [{"finishReason": "STOP"}]}},
+        {"response": {"candidates": [{"finishReason": "STOP", "content": {"parts": [{"text": 1}]}}]}},
+        {"response": {"candidates": [1, 2], "usageMetadata": 1}},
+    ],
+)
+def test_an_answer_is_never_mistaken_for_a_notice(event):
+    assert upstream().unwrap(event) == event["response"]
+
+
 @pytest.mark.parametrize("event", [None, 1, [], "x", {"response": 1}, {"response": "x"}])
 def test_an_event_of_another_form_is_a_bad_answer(event):
     with pytest.raises(Fault) as caught:
