@@ -178,7 +178,7 @@ class Pool:
         self._clock = clock
         self._wall = wall
         self._cooldown = cooldown
-        self._memory = memory if cooldown else None
+        self._memory = memory
         self._group = quota_group
         self._on_state = on_state
         self._turn = 0.0
@@ -358,9 +358,7 @@ class Pool:
         what = cooling.lesson(fault, wall)
         if what is None or not (what.whole or model):
             return
-        if not self._cooldown:
-            if what.state is State.DISABLED_BY_TERMS:  # no cool-down: it is not to be asked again
-                self._change(seat, what.state, fault.message, fault.link or "")
+        if not self._cooldown and what.why != Why.CLOSED:  # that is no cool-down: it is not to be asked again
             return
         now = self._clock()
         scope = WHOLE if what.whole else self._group(model)
@@ -431,8 +429,6 @@ class Pool:
 
     def merge(self, rows: Iterable[CoolDown]) -> None:
         """Take over what was stored: by an earlier process, or by another one meanwhile. The newer one counts."""
-        if not self._cooldown:
-            return
         now, wall = self._clock(), self._wall()
         seats = {seat.key: seat for seat in self._all.values()}
         for row in rows:
@@ -443,7 +439,10 @@ class Pool:
             if known is not None and row.updated <= known.noted:
                 continue
             rest = cooling.read(row, now, wall)
-            if rest is not None and rest.why == Why.CLOSED:
+            is_closed = rest is not None and rest.why == Why.CLOSED
+            if not (self._cooldown or is_closed):
+                continue
+            if rest is not None and is_closed:
                 if seat.record.stored:
                     continue  # its state is stored, and a new login changes that
                 seat.state, seat.message = State.DISABLED_BY_TERMS, rest.message

@@ -6,7 +6,7 @@ from antigravity2api.credentials import Sort, State
 from antigravity2api.errors import Fault, Kind
 from antigravity2api.gemini.call import Credential
 from antigravity2api.pool import RetryBudget, static_ready
-from fakes.pools import MODEL, Clock, bench, record
+from fakes.pools import MODEL, Clock, Notebook, bench, record
 
 QUOTA = Fault(Kind.RATE_LIMITED, "slow down", retry_after=30)
 REFUSED = Fault(Kind.CREDENTIAL, "no", reason="API_KEY_INVALID", upstream_status=400)
@@ -92,6 +92,28 @@ def test_a_closed_account_is_closed_without_cooldown_too() -> None:
     pool.of("a", Fault(Kind.CREDENTIAL, "closed", reason="TOS_VIOLATION"))
     assert [pool.ask() for _ in range(3)] == ["b", "b", "b"]
     assert pool.states == [("a", State.DISABLED_BY_TERMS, "closed", "")]
+
+
+def test_a_closed_account_stays_closed_after_a_restart_without_cooldown_unless_it_is_another_one() -> None:
+    memory = Notebook()
+    pool = bench("a", "b", "c", cooldown=False, memory=memory)
+    pool.of("a", Fault(Kind.CREDENTIAL, "closed", reason="TOS_VIOLATION"))
+    pool.of("b", QUOTA)
+    pool.of("b", REFUSED)
+    again = bench("a", "b", cooldown=False, memory=memory)
+    assert [again.ask() for _ in range(3)] == ["b", "b", "b"]
+    assert again.view("a").state is State.DISABLED_BY_TERMS
+    assert again.view("a").message == "closed"
+    other = bench(record("a", secret={"key": "another"}), "b", cooldown=False, memory=memory)
+    assert [other.ask() for _ in range(2)] == ["a", "b"]
+
+
+def test_without_cooldown_no_rest_of_an_earlier_process_counts() -> None:
+    memory = Notebook()
+    bench("a", "b", memory=memory).of("a", QUOTA)
+    assert len(memory.kept) == 1
+    again = bench("a", "b", cooldown=False, memory=memory)
+    assert [again.ask() for _ in range(4)] == ["a", "b", "a", "b"]
 
 
 def test_a_server_in_trouble_lets_nobody_rest() -> None:
