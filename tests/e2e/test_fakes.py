@@ -30,6 +30,15 @@ def _post(upstream: ScriptedUpstream, body: object = None) -> Reply:
     return call(upstream.port, "POST", "/v1beta/models/m:streamGenerateContent?alt=sse", body=body or {"a": 1})
 
 
+def test_a_stop_leaves_no_task_behind() -> None:
+    with ScriptedUpstream(Answer(steps=(b"{", Hang()))) as upstream, Connection(upstream.port) as client:
+        client.request("POST", "/v1beta/models/m:generateContent", body=b"{}")
+        (record,) = upstream.wait_for(1)
+        upstream.stop()
+        assert record.done.is_set(), "who plays an answer has ended by itself"
+        assert upstream._loop.is_closed()
+
+
 def test_plays_in_order_and_records(upstream: ScriptedUpstream) -> None:
     upstream.play(error(429, "slow down"), plain({"ok": True}))
     assert _post(upstream).status == 429

@@ -187,9 +187,12 @@ class ScriptedUpstream:
             self._loop.run_forever()
         finally:
             server.close()
-            for task in asyncio.all_tasks(self._loop):
-                task.cancel()
-            self._loop.run_until_complete(asyncio.sleep(0.01))
+            while tasks := asyncio.all_tasks(self._loop):  # each may have begun others, which it waits for
+                for task in tasks:
+                    task.cancel()
+                _, late = self._loop.run_until_complete(asyncio.wait(tasks, timeout=2.0))
+                if late:
+                    break
             self._loop.close()
 
     def _protocol(self) -> asyncio.Protocol:
