@@ -10,7 +10,7 @@ import contextlib
 import ipaddress
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from difflib import get_close_matches
 from hashlib import sha256
@@ -488,8 +488,9 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def check(settings: Settings) -> tuple[list[str], list[str]]:
-    """What forbids a start and what only deserves a warning: ``(refusals, warnings)``."""
+def check(settings: Settings, stored: Collection[str] = ()) -> tuple[list[str], list[str]]:
+    """What forbids a start and what only deserves a warning: ``(refusals, warnings)``. ``stored`` names the upstreams
+    that have a credential in the store."""
     refusals: list[str] = []
     warnings: list[str] = []
     local = is_loopback(settings.host)
@@ -512,7 +513,7 @@ def check(settings: Settings) -> tuple[list[str], list[str]]:
         warnings.append(
             f"{settings.host} is served without TLS: put a TLS proxy in front, or keys and prompts can be read."
         )
-    warnings += _about_vertex(settings)
+    warnings += _about_vertex(settings, has_stored="vertex" in stored)
     warnings += [
         f"{origin} is understood, but this release does not use it yet."
         for setting in SETTINGS
@@ -529,6 +530,14 @@ def configured_upstreams(settings: Settings) -> tuple[str, ...]:
         "antigravity": settings.antigravity and settings.antigravity_access_token is not None,
     }
     return tuple(name for name in settings.upstreams if ready.get(name))
+
+
+def lacking_upstreams(settings: Settings, stored: Collection[str] = ()) -> list[str]:
+    """The upstreams that were switched on and have neither a configured nor a ``stored`` credential; without any
+    credential at all, every upstream."""
+    ready = {*configured_upstreams(settings), *stored}.intersection(settings.upstreams)
+    wanted = {"vertex": settings.vertex, "antigravity": settings.antigravity}
+    return [name for name in settings.upstreams if name not in ready and (wanted.get(name) or not ready)]
 
 
 def vertex_project(settings: Settings) -> str | None:
@@ -552,10 +561,13 @@ def _trouble_with_vertex(settings: Settings) -> str | None:
     return None if vertex_project(settings) else "set GOOGLE_CLOUD_PROJECT, which the credentials file does not name"
 
 
-def _about_vertex(settings: Settings) -> Iterator[str]:
+def _about_vertex(settings: Settings, *, has_stored: bool) -> Iterator[str]:
     """Warnings about settings that cannot mean what they say."""
     if settings.vertex and (trouble := _trouble_with_vertex(settings)):
-        yield f"the vertex upstream cannot work like this: {trouble}."
+        if has_stored:
+            yield f"the vertex upstream has its stored credentials only; the configured ones cannot work: {trouble}."
+        else:
+            yield f"the vertex upstream cannot work like this: {trouble}."
     if settings.vertex and settings.vertex_api_key and settings.vertex_credentials:
         yield (
             "GOOGLE_APPLICATION_CREDENTIALS is not used: GOOGLE_API_KEY without GOOGLE_CLOUD_PROJECT asks for the "

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import socket
 
 import pytest
 
@@ -122,6 +123,34 @@ def test_without_an_upstream_it_starts_and_tells_how_to_add_one(cli, served):
     assert served[0][1] is False
     assert "GEMINI_API_KEY=... antigravity2api serve" in done.err
     assert "antigravity2api serve --sandbox" in done.err
+
+
+@pytest.mark.parametrize(("environ", "level"), [({}, "error"), ({"GEMINI_API_KEY": "hunter2"}, "warning")])
+def test_stored_credentials_that_cannot_be_read_are_an_error_where_nothing_else_is_left(
+    cli, home, served, monkeypatch, environ, level
+):
+    (home / "key").write_text("AIza-planted-0123456789")
+    cli("credentials", "add", "--upstream", "gemini", "--key-file", "key")
+    (home / ".local/share/antigravity2api/secret.key").write_text("another-key-of-some-length\n")
+    for name, text in environ.items():
+        monkeypatch.setenv(name, text)
+    assert f"{level}: 1 stored credential cannot be decrypted" in cli("serve").err
+
+
+@pytest.mark.parametrize(("environ", "level"), [({}, "error"), ({"GEMINI_API_KEY": "hunter2"}, "warning")])
+def test_a_database_that_lost_its_credentials_is_an_error_where_nothing_else_is_left(
+    cli, home, monkeypatch, environ, level
+):
+    data = home / ".local/share/antigravity2api"
+    data.mkdir(parents=True)
+    (data / "antigravity2api.db").write_bytes(b"x" * 4096)
+    for name, text in environ.items():
+        monkeypatch.setenv(name, text)
+    taken = socket.create_server(("127.0.0.1", 0))
+    done = cli("serve", "--port", str(taken.getsockname()[1]))
+    taken.close()
+    assert done.code == 1, "no further than the port"
+    assert f"{level}: the database was damaged" in done.err
 
 
 def test_with_a_gemini_key_nothing_is_missing(cli, served, monkeypatch):

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from antigravity2api.settings import Settings, check, configured_upstreams, load, vertex_project
+from antigravity2api.settings import (
+    Settings,
+    check,
+    configured_upstreams,
+    lacking_upstreams,
+    load,
+    vertex_project,
+)
 
 Read = Callable[..., Settings]
 ON = {"GOOGLE_GENAI_USE_VERTEXAI": "True"}
@@ -116,6 +123,33 @@ def test_what_cannot_work_is_left_out_and_said(read: Read, tmp_path: Path, text:
     assert f"the vertex upstream cannot work like this: {words}" in warnings(settings).replace(
         f"GOOGLE_APPLICATION_CREDENTIALS (environment): {path} ", ""
     )
+
+
+def test_stored_credentials_serve_beside_configured_ones_that_cannot(read: Read, tmp_path: Path) -> None:
+    settings = read(**ON, GOOGLE_APPLICATION_CREDENTIALS=str(tmp_path / "nowhere.json"))
+    _, (warning,) = check(settings, {"vertex"})
+    assert "has its stored credentials only" in warning
+    assert "is no credentials file that can be read" in warning
+    _, (warning,) = check(settings, {"gemini"})
+    assert "cannot work like this" in warning
+
+
+@pytest.mark.parametrize(
+    ("environ", "stored", "lacking"),
+    [
+        ({}, (), ["gemini", "vertex", "antigravity"]),
+        ({"GEMINI_API_KEY": "k"}, (), []),
+        ({}, ("gemini",), []),
+        ({"GEMINI_API_KEY": "k", "ANTIGRAVITY2API_ANTIGRAVITY": "on"}, (), ["antigravity"]),
+        ({"GEMINI_API_KEY": "k", "ANTIGRAVITY2API_ANTIGRAVITY": "on"}, ("antigravity",), []),
+        ({**ON, "GOOGLE_APPLICATION_CREDENTIALS": "nowhere.json"}, ("gemini",), ["vertex"]),
+        ({"ANTIGRAVITY2API_UPSTREAMS": "gemini"}, ("antigravity",), ["gemini"]),
+    ],
+)
+def test_upstreams_that_lack_every_credential(
+    read: Read, environ: dict[str, str], stored: tuple[str, ...], lacking: list[str]
+) -> None:
+    assert sorted(lacking_upstreams(read(**environ), stored)) == sorted(lacking)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ async def examine(settings: Settings, *, offline: bool) -> list[Finding]:
     from antigravity2api.configured import configured_records, merged
 
     records = merged(configured_records(settings), stored)
-    refusals, warnings = check(settings)
+    refusals, warnings = check(settings, {record.upstream for record in stored if record.enabled})
     made = checks.settings_findings(refusals, [*settings.notices, *warnings])
     made += checks.upstream_findings(settings, records)
     local = _local(settings)

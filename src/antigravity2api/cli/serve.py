@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from antigravity2api.cli.common import parser, refuse, say, settings_from
 from antigravity2api.cli.firstrun import make_data_dir, with_first_key
-from antigravity2api.settings import Settings, check, configured_upstreams, is_loopback
+from antigravity2api.settings import Settings, check, configured_upstreams, is_loopback, lacking_upstreams
 
 TERMS = (
     "warning: the antigravity upstream is on. Google's terms do not allow third-party software to use the service "
@@ -50,28 +50,30 @@ def run(arguments: list[str]) -> int:
     if parsed.demo and not (parsed.sandbox and is_loopback(settings.host)):
         refuse(["--demo goes with --sandbox on a loopback address only."])
 
-    refusals, warnings = check(settings)
+    refusals, _ = check(settings)
     if refusals:
         refuse(refusals)
+    stored, unreadable = (set(), 0) if parsed.sandbox else _stored_upstreams(settings)
+    _, warnings = check(settings, stored)
     say(*(f"note: {text}" for text in settings.notices))
     # The demo's key is an example on purpose: it guards made-up answers on this machine alone.
     say(*(f"warning: {text}" for text in warnings if not parsed.demo))
     make_data_dir(settings.data_dir)
     if not settings.api_key:
         settings = with_first_key(settings)
-    _say_upstreams(settings, sandbox=parsed.sandbox)
+    _say_upstreams(settings, stored, unreadable, sandbox=parsed.sandbox)
     return _serve(settings, sandbox=parsed.sandbox, demo=parsed.demo)
 
 
-def _say_upstreams(settings: Settings, *, sandbox: bool) -> None:
+def _say_upstreams(settings: Settings, stored: set[str], unreadable: int, *, sandbox: bool) -> None:
     if sandbox:
         say("The sandbox answers: every text and picture is made up, and nothing leaves this machine.")
         return
-    stored, unreadable = _stored_upstreams(settings)
     ready = {*configured_upstreams(settings), *stored}
     if unreadable:
+        level = "error" if lacking_upstreams(settings, stored) else "warning"
         say(
-            f"warning: {unreadable} stored credential{'s' if unreadable > 1 else ''} cannot be decrypted: "
+            f"{level}: {unreadable} stored credential{'s' if unreadable > 1 else ''} cannot be decrypted: "
             "`antigravity2api credentials list` says which and why."
         )
     if settings.antigravity:

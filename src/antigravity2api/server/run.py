@@ -23,7 +23,7 @@ from antigravity2api.server.app import App
 from antigravity2api.server.auth import Keys
 from antigravity2api.server.listen import PortInUse, Server, bind, run_loop, run_workers
 from antigravity2api.server.service import Limits
-from antigravity2api.settings import Settings
+from antigravity2api.settings import Settings, lacking_upstreams
 from antigravity2api.shared import Board
 from antigravity2api.store.database import DatabaseRefused, at_start, database_path
 from antigravity2api.store.images import DiskImages
@@ -45,7 +45,8 @@ def run(settings: Settings, *, sandbox: bool, announce: Announce) -> int:
     except DatabaseRefused as refused:
         sys.stderr.write(f"error: {refused}\n")
         return 2
-    sys.stderr.writelines(f"warning: {warning}\n" for warning in begun)
+    lacking = not sandbox and bool(lacking_upstreams(settings))
+    sys.stderr.writelines(f"{'error' if lost and lacking else 'warning'}: {text}\n" for text, lost in begun)
     try:
         sockets = bind(settings.host, settings.port)
     except PortInUse as taken:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 from antigravity2api.store import keep
@@ -297,7 +298,14 @@ def _replace(path: Path, busy: float) -> Begun:
     return Begun(aside, found.credentials, found.trouble or trouble)
 
 
-def at_start(path: Path) -> list[str]:
+class Warned(NamedTuple):
+    """What the operator is told at the start, and whether stored credentials are lost, as far as that is known."""
+
+    text: str
+    lost: bool = False
+
+
+def at_start(path: Path) -> list[Warned]:
     """``prepare`` when the gateway starts; warnings for the operator. Raises DatabaseRefused.
 
     A file or a machine in trouble is no reason not to serve: memory does until it is over.
@@ -311,8 +319,8 @@ def at_start(path: Path) -> list[str]:
     except DatabaseRefused:
         raise
     except (sqlite3.Error, DatabaseError, OSError) as error:
-        return [f"the database {path} cannot be used now ({error}); memory serves until it can."]
-    return [] if begun is None else [begun.words(path)]
+        return [Warned(f"the database {path} cannot be used now ({error}); memory serves until it can.")]
+    return [] if begun is None else [Warned(begun.words(path), bool(begun.trouble) and not begun.credentials)]
 
 
 def set_aside(path: Path) -> Path:

@@ -203,9 +203,10 @@ def test_a_damaged_file_is_moved_aside(path, spoil):
         connection.executemany(PUT, [row(number) for number in range(200)])
     spoiled = spoil(path.read_bytes())
     path.write_bytes(spoiled)
-    (warning,) = database.at_start(path)
+    ((warning, lost),) = database.at_start(path)
     (aside,) = path.parent.glob("*.corrupt-*")
     assert str(aside) in warning
+    assert lost, "no snapshot says what was in it"
     assert re.fullmatch(r".*\.corrupt-\d{8}T\d{6}Z", aside.name)
     assert aside.read_bytes() == spoiled
     assert count(path) == 0
@@ -219,8 +220,9 @@ def test_a_failing_disk_is_not_filled_with_damaged_files(path):
     path.write_bytes(b"x" * 4096)
     with pytest.raises(DatabaseError, match="check the disk"):
         database.prepare(path)
-    (warning,) = database.at_start(path)
+    ((warning, lost),) = database.at_start(path)
     assert "memory serves" in warning
+    assert not lost
     assert path.read_bytes() == b"x" * 4096
 
 

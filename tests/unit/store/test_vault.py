@@ -537,8 +537,9 @@ def test_a_damaged_database_gives_its_credentials_to_the_new_one(vault, path, ho
     before = vault.revision()
     vault.close()
     spoil(path, how)
-    (warning,) = database.at_start(path)
+    ((warning, lost),) = database.at_start(path)
     assert "3 stored credentials were taken over" in warning
+    assert not lost
     assert database.at_start(path) == []
     fresh = Vault(path, Secrets(path.with_name("secret.key"), text=KEY))
     assert fresh.records() == made
@@ -594,10 +595,11 @@ def test_when_nothing_can_be_saved_it_says_where_it_is_and_how_to_go_on(vault, p
     else:
         keep.snapshot_path(path).write_bytes(snapshot)
     spoil(path, SPOILS["foreign"])
-    (warning,) = database.at_start(path)
+    ((warning, lost),) = database.at_start(path)
     (aside,) = path.parent.glob("a.db.corrupt-*Z")
     for words in (str(aside), "may be lost", "db backup", "credentials import"):
         assert words in warning
+    assert lost
     assert aside.read_bytes() == SPOILS["foreign"](b"")
     if snapshot is not None:
         assert keep.snapshot_path(path).read_bytes() == snapshot
@@ -706,6 +708,7 @@ def test_a_snapshot_of_a_newer_release_is_left_alone(vault, path):
     assert kept is not None
     keep.write_snapshot(snapshot, keep.Kept(99, kept.tables))
     path.unlink()
-    (warning,) = database.at_start(path)
+    ((warning, lost),) = database.at_start(path)
     assert "newer release" in warning
+    assert lost
     assert snapshot.is_file()
