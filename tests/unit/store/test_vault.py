@@ -423,13 +423,13 @@ def killed_while_it_writes(path, rounds: int) -> None:
 
 
 def test_a_kill_at_any_moment_leaves_old_or_new(path):
-    killed_while_it_writes(path, 30)
+    killed_while_it_writes(path, 9)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_sixty_kills(path):
-    killed_while_it_writes(path, 60)
+def test_ninety_kills(path):
+    killed_while_it_writes(path, 90)
 
 
 ROTATES = """
@@ -451,7 +451,7 @@ def test_a_kill_during_rotation_leaves_every_credential_readable(path):
     vault = Vault(path, Secrets(path.with_name("secret.key")))
     made = [vault.add(gemini(f"key-{number}")) for number in range(5)]
     vault.close()
-    for turn in range(10):
+    for turn in range(6):
         running = programs.start(ROTATES, path)
         try:
             assert running.stdout is not None
