@@ -193,6 +193,7 @@ class ScriptedUpstream:
                 _, late = self._loop.run_until_complete(asyncio.wait(tasks, timeout=2.0))
                 if late:
                     break
+            self._loop.run_until_complete(asyncio.sleep(0.01))  # what they closed is closed with the next turns
             self._loop.close()
 
     def _protocol(self) -> asyncio.Protocol:
