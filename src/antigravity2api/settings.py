@@ -508,7 +508,7 @@ def check(settings: Settings, stored: Collection[str] = ()) -> tuple[list[str], 
             refusals.append(f"{text}: choose a random one, or listen on 127.0.0.1.")
     if settings.database_url.startswith("postgres"):
         where = settings.origins.get("database_url", "database_url")
-        refusals.append(f"database_url ({where}): PostgreSQL comes in a later release; use sqlite:///PATH.")
+        refusals.append(f"{where}: PostgreSQL comes in a later release; use sqlite:///PATH.")
     if not local:
         warnings.append(
             f"{settings.host} is served without TLS: put a TLS proxy in front, or keys and prompts can be read."

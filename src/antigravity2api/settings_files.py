@@ -61,15 +61,16 @@ def as_text(name: str, value: object) -> str | None:
 def read_text(path: Path, where: str, problems: list[str]) -> str:
     """A small text file; empty where it cannot be read, which joins ``problems``."""
     shown = without_secrets(str(path))  # somebody may have put the secret itself where its place belongs
+    start = "" if where == str(path) else f"{where}: "
     try:
         if path.stat().st_size > 2**20:
-            problems.append(f"{where}: {shown} is larger than 1 MB.")
+            problems.append(f"{start}{shown} is larger than 1 MB.")
             return ""
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        problems.append(f"{where}: cannot read {shown}: {error.strerror}.")
+        problems.append(f"{start}cannot read {shown}: {error.strerror}.")
     except UnicodeDecodeError:
-        problems.append(f"{where}: {shown} is not UTF-8.")
+        problems.append(f"{start}{shown} is not UTF-8.")
     return ""
 
 

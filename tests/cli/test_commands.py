@@ -113,8 +113,8 @@ def test_sandbox_is_told_port_and_pace(cli, monkeypatch):
             raise OSError(98, "Address already in use")
 
     monkeypatch.setattr("antigravity2api.sandbox.Sandbox", Recorder)
-    assert cli("sandbox").code == 2
-    assert cli("sandbox", "--port", "0", "--pace", "0.25").code == 2
+    assert cli("sandbox").code == 1
+    assert cli("sandbox", "--port", "0", "--pace", "0.25").code == 1
     assert made == [("127.0.0.1", 8046, 0.0), ("127.0.0.1", 0, 0.25)]
 
 
@@ -132,5 +132,5 @@ def test_healthcheck_wants_seconds(cli, seconds):
 def test_sandbox_says_when_the_port_is_taken(cli, ready_server):
     port, _, _ = ready_server
     done = cli("sandbox", "--port", port)
-    assert (done.code, done.out) == (2, "")
-    assert f"cannot listen on 127.0.0.1:{port}" in done.err
+    assert (done.code, done.out) == (1, "")
+    assert done.err == f"error: 127.0.0.1:{port} is in use already: choose another one with --port.\n"

@@ -188,7 +188,7 @@ def test_vertex_credentials(cli, home):
         (("--upstream", "gemini", "--adc"), "--upstream vertex"),
         (("--upstream", "gemini", "--express-key-file", "key"), "--upstream vertex"),
         (("--upstream", "antigravity", "--key-file", "key"), "login"),
-        (("--upstream", "other", "--key-file", "key"), "invalid choice"),
+        (("--upstream", "other", "--key-file", "key"), "--upstream cannot be 'other'. It is one of: gemini"),
         (("--upstream", "gemini", "--key-file", "nowhere"), "cannot read nowhere"),
         (("--upstream", "gemini", "--key-file", "."), "cannot read"),
         (("--upstream", "gemini", "--key-file", "key", "--weight", "0"), "1 to 100"),

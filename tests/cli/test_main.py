@@ -116,3 +116,67 @@ def test_every_command_is_a_module_of_its_own():
     files = Path(front.__file__).parent.glob("*.py")
     modules = {path.stem for path in files if "\ndef run(arguments: list[str])" in path.read_text(encoding="utf-8")}
     assert modules == set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("credentials",), "antigravity2api credentials: the following arguments are required: VERB; "),
+        (("credentials", "lst"), "antigravity2api credentials: VERB cannot be 'lst'. Did you mean `list`?"),
+        (("config", "frobnicate"), "VERB cannot be 'frobnicate'. It is one of: init, check, show."),
+        (("serve", "--prt", "1"), "antigravity2api serve: there is no option '--prt'. Did you mean --port?"),
+        (("serve", "--prt=1"), "antigravity2api serve: there is no option '--prt=1'. Did you mean --port?"),
+        (
+            ("logs", "list", "--falied"),
+            "antigravity2api logs list: there is no option '--falied'. Did you mean --failed?",
+        ),
+        (("serve", "extra"), "antigravity2api serve: 'extra' is a word too many; `antigravity2api serve --help` tells"),
+        (("serve", "--frobnicate"), "there is no option '--frobnicate'; `antigravity2api serve --help` tells more."),
+        (("--port", "80"), "options follow it, as in `antigravity2api serve --port 9000`."),
+        (("help", "srve"), "there is no command 'srve'. Did you mean `serve`?"),
+    ],
+)
+def test_wrong_use_gets_one_sentence(cli, arguments, said):
+    done = cli(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", front.LATER)
+def test_a_command_to_come_says_what_serves_meanwhile(cli, command):
+    done = cli(command, "create", "--name", "x")
+    assert (done.code, done.out) == (2, "")
+    assert f"`{command}` comes in a later release; until then" in done.err
+    assert command not in COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_has_two_spellings(cli, command):
+    assert cli("help", command) == cli(command, "--help")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(13, "Permission denied", "/data/logs"), "error: /data/logs: Permission denied.\n"),
+        (OSError(28, "No space left on device"), "error: No space left on device.\n"),
+        (OSError("odd"), "error: odd.\n"),
+    ],
+)
+def test_what_the_machine_refuses_is_a_sentence(cli, monkeypatch, error, said):
+    def refused(_arguments):
+        raise error
+
+    monkeypatch.setattr(version, "run", refused)
+    assert cli("version") == (1, "", said)
+
+
+def test_a_working_directory_that_is_gone(cli, home, monkeypatch):
+    place = home / "gone"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    place.rmdir()
+    done = cli("config", "check")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "error: the current directory is gone or closed to this user: change to another one.\n"

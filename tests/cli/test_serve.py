@@ -249,3 +249,14 @@ def test_the_demo_is_for_the_sandbox_on_loopback_alone(cli, served, monkeypatch,
     monkeypatch.setenv("ANTIGRAVITY2API_API_KEY", "sk-text")
     assert cli("serve", *flags).code == 2
     assert served == []
+
+
+@pytest.mark.parametrize("arguments", [(), ("--sandbox",)])
+def test_an_open_key_of_stored_credentials_stops_the_start(cli, home, arguments):
+    (home / "data").mkdir()
+    key = home / "data/secret.key"
+    key.write_text("A" * 43)
+    key.chmod(0o644)
+    done = cli("serve", "--data-dir", "data", *arguments)
+    assert done.code == 2
+    assert f"{key} can be read by other users of this machine: chmod 600 it" in done.err

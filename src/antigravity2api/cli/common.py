@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,9 +25,41 @@ FLAGS = {
 """Settings that have a flag: placeholder and help."""
 
 
+class Parser(argparse.ArgumentParser):
+    """Wrong use gets one sentence that says what was meant or where to look, instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it and end with exit code 2."""
+        end = "" if message.endswith(("?", ".")) else f"; `{self.prog} --help` tells more."
+        say(f"{self.prog}: {message}{end}")
+        raise SystemExit(2)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As the original, but what is left over is refused here, by the parser that knows its own options."""
+        found, extra = super().parse_known_args(args, namespace)
+        if extra:
+            word = str(extra[0])
+            options = [name for action in self._actions for name in action.option_strings]
+            close = get_close_matches(word.partition("=")[0], options, n=1) if word.startswith("-") else []
+            said = (
+                f"there is no option {word[:100]!r}" if word.startswith("-") else f"{word[:100]!r} is a word too many"
+            )
+            self.error(f"{said}. Did you mean {close[0]}?" if close else said)
+        return found, extra
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        choices = [str(choice) for choice in action.choices]
+        close = get_close_matches(str(value), choices, n=1)
+        hint = f"Did you mean `{close[0]}`?" if close else f"It is one of: {', '.join(choices)}."
+        name = "/".join(action.option_strings) or action.metavar or action.dest
+        raise argparse.ArgumentError(None, f"{name} cannot be {str(value)[:100]!r}. {hint}")
+
+
 def parser(command: str, *, flags: Iterable[str] = (), epilog: str | None = None) -> argparse.ArgumentParser:
     """The parser of a command, with flags for some settings."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog=f"{PROGRAM} {command}", description=_sentence(COMMANDS[command]), epilog=epilog, allow_abbrev=False
     )
     for name in flags:
@@ -61,7 +94,11 @@ def read_settings(options: argparse.Namespace) -> Settings:
     overrides = {name: value for name in FLAGS if (value := getattr(options, name, None)) is not None}
     if empty := [name for name, value in overrides.items() if not value.strip()]:
         raise SettingsError(f"--{name.replace('_', '-')}: no value was given." for name in empty)
-    return load(overrides, os.environ, Path.cwd())
+    try:
+        place = Path.cwd()
+    except OSError as error:
+        raise SettingsError(["the current directory is gone or closed to this user: change to another one."]) from error
+    return load(overrides, os.environ, place)
 
 
 def settings_from(options: argparse.Namespace) -> Settings:

@@ -35,10 +35,15 @@ def run(arguments: list[str]) -> int:
     """Write, check or show the configuration."""
     options = parser("config")
     verbs = options.add_subparsers(dest="verb", metavar="VERB", required=True)
-    init = verbs.add_parser("init", help="write a commented config.toml", allow_abbrev=False)
+    about = {
+        "init": "write a commented config.toml",
+        "check": "say whether `serve` would start with it",
+        "show": "print every setting",
+    }
+    init, checked, shown = (
+        verbs.add_parser(name, help=text, description=text, allow_abbrev=False) for name, text in about.items()
+    )
     init.add_argument("--force", action="store_true", help="replace a file that is there")
-    checked = verbs.add_parser("check", help="say whether `serve` would start with it", allow_abbrev=False)
-    shown = verbs.add_parser("show", help="print every setting", allow_abbrev=False)
     shown.add_argument("--origin", action="store_true", help="tell where each value came from")
     for verb in (init, checked, shown):
         verb.add_argument("--config", metavar="FILE", help="the TOML file")

@@ -12,8 +12,13 @@ def run(arguments: list[str]) -> int:
     """Upgrade the database, or copy it."""
     options = parser("db")
     verbs = options.add_subparsers(dest="verb", metavar="VERB", required=True)
-    upgrade = verbs.add_parser("upgrade", help="bring the database to this release's version", allow_abbrev=False)
-    backup = verbs.add_parser("backup", help="copy the database, also while it is in use", allow_abbrev=False)
+    about = {
+        "upgrade": "bring the database to this release's version",
+        "backup": "copy the database, also while it is in use",
+    }
+    upgrade, backup = (
+        verbs.add_parser(name, help=text, description=text, allow_abbrev=False) for name, text in about.items()
+    )
     backup.add_argument("file", metavar="FILE", help="where the copy goes")
     backup.add_argument("--force", action="store_true", help="replace a file that is there")
     for verb in (upgrade, backup):
@@ -88,7 +93,8 @@ def _backup(options: argparse.Namespace) -> int:
     except database.DatabaseRefused as error:
         refuse([str(error)])
     except (sqlite3.Error, database.DatabaseError, OSError) as error:
-        say(f"error: no backup was made: {error}")
+        reason = getattr(error, "strerror", None) or str(error)
+        say(f"error: no backup was made at {target}: {reason.rstrip('.')}.")
         return 1
     if options.json:
         print_json({"path": str(path), "backup": str(target), "bytes": size})

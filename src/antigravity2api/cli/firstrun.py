@@ -34,6 +34,18 @@ def _open_to_others(found: os.stat_result) -> bool:
     return os.name == "posix" and bool(found.st_mode & 0o077)
 
 
+def refuse_open_key(settings: Settings) -> None:
+    """What is encrypted is no secret while the key beside it is none: no start until that is mended."""
+    path = settings.data_dir / "secret.key"
+    try:
+        opened = _open_to_others(path.stat())
+    except OSError:  # none there, or out of reach, which is told where it is needed
+        return
+    if opened and not settings.open_secret_files:
+        advice = "chmod 600 it; ANTIGRAVITY2API_OPEN_SECRET_FILES=on starts all the same"
+        refuse([f"{path} can be read by other users of this machine: {advice}."])
+
+
 def with_first_key(settings: Settings) -> Settings:
     """The settings with a key in them: the one that an earlier start made, or a new one, shown this once."""
     path = settings.data_dir / "api_key"

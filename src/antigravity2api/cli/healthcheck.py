@@ -23,7 +23,7 @@ def run(arguments: list[str]) -> int:
         connection.request("GET", "/health/ready", headers={"Host": address})
         status = connection.getresponse().status
     except (OSError, HTTPException) as error:
-        say(f"not ready: http://{address} does not answer ({str(error) or type(error).__name__}).")
+        say(f"not ready: http://{address} does not answer ({_reason(error)}).")
         return 1
     finally:
         connection.close()
@@ -32,3 +32,8 @@ def run(arguments: list[str]) -> int:
         return 1
     print("ready")
     return 0
+
+
+def _reason(error: Exception) -> str:
+    """Why, without the number that the system has for it."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -28,15 +28,23 @@ COMMANDS = {
     "version": "print the version",
 }
 """Command → what it does. Each has a module of its name here, with ``run(arguments) -> exit code``."""
+LATER = {
+    "chat": "until then ask with curl or an SDK, as the README shows",
+    "keys": "until then ANTIGRAVITY2API_API_KEY takes the keys of several clients, comma separated",
+    "usage": "until then /metrics counts requests and tokens, and `logs list` shows the last ones",
+}
+"""Commands to come → what serves meanwhile."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = arguments[0] if arguments else ""
-    if command in ("", "-h", "--help", "help"):
+    if command in ("", "-h", "--help") or arguments == ["help"]:
         print(usage(), file=sys.stdout if command else sys.stderr)
         return 0 if command else 2
+    if command == "help":  # help COMMAND
+        command, arguments = arguments[1], [arguments[1], "--help"]
     if command in ("-V", "--version"):
         command = "version"
     if command not in COMMANDS:
@@ -58,6 +66,10 @@ def _guarded(command: str, arguments: list[str]) -> int:
         # The reader (`| head`) has what it wants; Python would complain once more while it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a file or directory that this user may not use: nothing that a traceback explains
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror or error}.", file=sys.stderr)
+        return 1
     return code
 
 
@@ -69,7 +81,7 @@ def usage() -> str:
         [
             f"usage: {PROGRAM} COMMAND [options]",
             "",
-            "An OpenAI-compatible gateway in front of the Gemini API and Antigravity.",
+            "An OpenAI-compatible gateway in front of the Gemini API, Vertex AI and Antigravity.",
             "",
             "commands:",
             *lines,
@@ -83,7 +95,11 @@ def unknown(command: str) -> str:
     """What to say about a command that does not exist."""
     from difflib import get_close_matches
 
-    kind = "option" if command.startswith("-") else "command"
+    if command in LATER:
+        return f"`{command}` comes in a later release; {LATER[command]}."
+    if command.startswith("-"):
+        example = f"{PROGRAM} serve --port 9000"
+        return f"there is no option {command[:100]!r} before a command; options follow it, as in `{example}`."
     close = get_close_matches(command, COMMANDS, n=1)
     hint = f"Did you mean `{close[0]}`?" if close else f"Commands: {', '.join(COMMANDS)}."
-    return f"there is no {kind} {command[:100]!r}. {hint}"
+    return f"there is no command {command[:100]!r}. {hint}"

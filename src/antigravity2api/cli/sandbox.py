@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from antigravity2api.cli.common import parser, refuse, say, written
+import errno
+
+from antigravity2api.cli.common import parser, say, written
 from antigravity2api.forms import integer, number
 
 
@@ -38,7 +40,8 @@ async def _serve(port: int, pace: float) -> int:
     try:
         await sandbox.start()
     except OSError as error:
-        refuse([f"cannot listen on 127.0.0.1:{port}: {error.strerror}."])
+        say(f"error: {_trouble(error, port)}")
+        return 1
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     try:
@@ -51,3 +54,9 @@ async def _serve(port: int, pace: float) -> int:
     finally:
         await sandbox.stop()
     return 0
+
+
+def _trouble(error: OSError, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"127.0.0.1:{port} is in use already: choose another one with --port."
+    return f"cannot listen on 127.0.0.1:{port}: {error.strerror}; choose another port with --port."

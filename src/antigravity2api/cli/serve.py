@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 
 from antigravity2api.cli.common import parser, refuse, say, settings_from
-from antigravity2api.cli.firstrun import make_data_dir, with_first_key
+from antigravity2api.cli.firstrun import make_data_dir, refuse_open_key, with_first_key
 from antigravity2api.settings import Settings, check, configured_upstreams, is_loopback, lacking_upstreams
 
 TERMS = (
@@ -59,6 +59,7 @@ def run(arguments: list[str]) -> int:
     # The demo's key is an example on purpose: it guards made-up answers on this machine alone.
     say(*(f"warning: {text}" for text in warnings if not parsed.demo))
     make_data_dir(settings.data_dir)
+    refuse_open_key(settings)
     if not settings.api_key:
         settings = with_first_key(settings)
     _say_upstreams(settings, stored, unreadable, sandbox=parsed.sandbox)
