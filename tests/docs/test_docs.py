@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 import subprocess
 import sys
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from antigravity2api.cli.main import COMMANDS
+from antigravity2api.cli.main import COMMANDS, main
 from antigravity2api.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +61,7 @@ def test_the_readme_keeps_the_seeds_snippets():
 
 def test_make_help_lists_every_target():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = re.findall(r"^([a-z]+):", makefile, re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)
     assert re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split() == targets
     assert {"demo", "test", "check", "lock", "clean", "help"} <= set(targets)
     assert all(re.search(rf"^{target}: .*## \S", makefile, re.MULTILINE) for target in targets)
@@ -81,3 +83,40 @@ def test_the_runtime_lock_is_part_of_the_development_lock():
         return set(re.findall(r"^([a-z0-9._-]+==\S+)", (ROOT / lock).read_text(encoding="utf-8"), re.MULTILINE))
 
     assert pins("requirements.txt") <= pins("requirements-dev.txt")
+
+
+def flags_of(*command: str) -> set[str]:
+    """The flags that a command's help shows."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert main([*command, "--help"]) == 0
+    return set(FLAG.findall(out.getvalue())) - {"--help"}
+
+
+def verbs_of(command: str) -> list[str]:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        main([command, "--help"])
+    return re.findall(r"^    ([a-z-]+)(?:  |$)", out.getvalue(), re.MULTILINE) if "VERB" in out.getvalue() else []
+
+
+FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+FLAGS = {
+    words: flags_of(*words)
+    for command in COMMANDS
+    for words in [(command, verb) for verb in verbs_of(command)] or [(command,)]
+}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_flags_of_printed_commands_exist(page):
+    for text in re.findall(r"(?:antigravity2api|ag2api) ([a-z][^`#\n|]*)", page.read_text(encoding="utf-8")):
+        words = text.split()
+        known = FLAGS.get((words[0],)) or FLAGS.get(tuple(words[:2]), set())
+        assert set(FLAG.findall(text)) <= known, text
+
+
+@pytest.mark.parametrize("command", FLAGS, ids=" ".join)
+def test_every_flag_is_told_somewhere(command):
+    told = {flag for page in PAGES for flag in FLAG.findall(page.read_text(encoding="utf-8"))}
+    assert FLAGS[command] <= told
