@@ -159,7 +159,10 @@ def test_help_of_a_command_has_two_spellings(cli, command):
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (PermissionError(13, "Permission denied", "/data/logs"), "error: /data/logs: Permission denied.\n"),
+        (
+            PermissionError(13, "Permission denied", "/data/logs"),
+            "error: /data/logs: Permission denied; `antigravity2api doctor` tells what to do.\n",
+        ),
         (OSError(28, "No space left on device"), "error: No space left on device.\n"),
         (OSError("odd"), "error: odd.\n"),
     ],

@@ -68,7 +68,8 @@ def _guarded(command: str, arguments: list[str]) -> int:
         return 0
     except OSError as error:  # a file or directory that this user may not use: nothing that a traceback explains
         place = f"{error.filename}: " if error.filename else ""
-        print(f"error: {place}{error.strerror or error}.", file=sys.stderr)
+        remedy = f"; `{PROGRAM} doctor` tells what to do" if isinstance(error, PermissionError) else ""
+        print(f"error: {place}{error.strerror or error}{remedy}.", file=sys.stderr)
         return 1
     return code
 
