@@ -1,10 +1,10 @@
 # `make demo` and `make test` set up what they need; everything they make is in .venv, .venvs and .cache.
 DEMO_PORT ?= 8045
 
-.PHONY: help demo test check docs lock bench clean
+.PHONY: help demo test test-agents check docs lock bench clean
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: ## the gateway on http://localhost:8045 with made-up answers; DEMO_PORT=9000 moves it
 	@scripts/env .venv requirements.txt
@@ -13,6 +13,11 @@ demo: ## the gateway on http://localhost:8045 with made-up answers; DEMO_PORT=90
 
 test: ## all checks and all tests, on Python 3.11 and on the newest Python of this machine
 	@scripts/test
+
+test-agents: ## real agents against the gateway, which takes minutes to bring them; AGENTS="loops ai-sdk" takes only these
+	@scripts/env .venv requirements-dev.txt
+	@.venv/bin/python scripts/agent-envs $(AGENTS)
+	@.venv/bin/python -m pytest -m agents -q tests/real_agents
 
 check: ## what can be said without running the code: style, types, import direction, the wheel
 	@scripts/env .venv requirements-dev.txt
