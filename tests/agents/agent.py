@@ -264,6 +264,27 @@ def trims_texts(messages: list[Message]) -> list[Message]:
     return messages
 
 
+def splits_messages(messages: list[Message]) -> list[Message]:
+    """Each call is a message of its own, the last call first; the results come behind all of them."""
+    made: list[Message] = []
+    for message in drops_unknown_fields(messages):
+        calls = message.pop("tool_calls", ())
+        if message.get("content") or not calls:
+            made.append(message)
+        made += ({"role": "assistant", "content": None, "tool_calls": [call]} for call in reversed(calls))
+    return made
+
+
+def new_ids(habit: Habit) -> Habit:
+    """Another habit by a client that gives ids of its own."""
+
+    def both(messages: list[Message]) -> list[Message]:
+        names = {call["id"]: secrets.token_hex(8) for message in messages for call in message.get("tool_calls") or ()}
+        return habit(_with_ids(drops_unknown_fields(messages), names.__getitem__))
+
+    return both
+
+
 def all_at_once(messages: list[Message]) -> list[Message]:
     """Everything that goes together."""
     chance = random.Random(len(messages))
@@ -284,6 +305,10 @@ HABITS: dict[str, Habit] = {
     "writes arguments anew": writes_arguments_anew,
     "cuts messages": cuts_messages,
     "joins messages": joins_messages,
+    "splits messages": splits_messages,
+    "new ids, cuts messages": new_ids(cuts_messages),
+    "new ids, joins messages": new_ids(joins_messages),
+    "new ids, splits messages": new_ids(splits_messages),
     "trims texts": trims_texts,
     "all at once": all_at_once,
 }

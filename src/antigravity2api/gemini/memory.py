@@ -38,7 +38,9 @@ _LONGEST_ID = 200
 class Keeper:
     """Remembers the signed parts of one answer. Calls are told in order, before their ids are shown."""
 
-    __slots__ = ("_calls", "_contents", "_family", "_step", "_store", "_texts", "_thoughts", "_thread", "_upstream")
+    __slots__ = (
+        "_calls", "_contents", "_family", "_said", "_step", "_store", "_texts", "_thoughts", "_thread", "_upstream",
+    )  # fmt: skip
 
     def __init__(
         self, store: SignatureStore, family: str, upstream: str, contents: Sequence[Mapping[str, Any]]
@@ -50,6 +52,8 @@ class Keeper:
         self._thread: str | None = None
         self._step = ""
         self._calls = 0
+        self._said: dict[str, int] = {}
+        """How often the conversation has said each call of this answer so far."""
         self._thoughts: Thoughts = []
         self._texts: list[tuple[int, int, str]] = []
 
@@ -92,8 +96,11 @@ class Keeper:
             hidden=concealed(thoughts, original if signature and not same_args(original, handed) else None),
         )
         self._put(key, signed)
-        said = args_key(self.thread, name, handed, place)
-        self._put(_nth(said, self._calls_before(said, name, place)), signed)
+        said = args_key(self.thread, name, handed)
+        if said not in self._said:
+            self._said[said] = self._calls_before(said, name, handed, original)
+        self._put(_nth(said, self._said[said]), signed)
+        self._said[said] += 1
 
     def image(self, name: str, signature: str) -> None:
         """A signed picture, by the hash of its bytes."""
@@ -130,13 +137,22 @@ class Keeper:
             )  # fmt: skip
             self._put(_nth(text_key(self.thread, said, number), earlier), signed)
 
-    def _calls_before(self, said: str, name: str, place: int) -> int:
-        """How often the conversation made the very same call before, at the same place of an answer."""
+    def _calls_before(self, said: str, name: str, handed: Any, original: Any) -> int:
+        """How often the conversation made the very same call before.
+
+        One that was handed out differently stands there as its model wrote it.
+        """
         count = 0
         for content in self._contents:
-            calls = [part["functionCall"] for part in content.get("parts") or () if "functionCall" in part]
-            if place < len(calls) and calls[place].get("name") == name:
-                count += args_key(self.thread, name, calls[place].get("args") or {}, place) == said
+            for part in content.get("parts") or ():
+                call = part.get("functionCall")
+                if call is None or call.get("name") != name:
+                    continue
+                args = call.get("args") or {}
+                if args == original != handed:
+                    count += same_args(args, original)
+                elif args == handed:
+                    count += args_key(self.thread, name, args) == said
         return count
 
     @property
@@ -206,15 +222,15 @@ class Recall:
             self.foreign.update(signature for _, signature in thoughts_of(signed))
         return False
 
-    def call(self, identity: str, name: str, args: Any, position: int) -> Recalled | None:
-        """A call by its id, else by what it says and where it stands among the calls of its message."""
+    def call(self, identity: str, name: str, args: Any) -> Recalled | None:
+        """A call by its id, else by what it says."""
         if identity:
             key = call_key(identity)
             signed = self._store.get(key)
             if signed is not None:
                 fits = not signed.mark or signed.mark == args_mark(key, args)
                 return Recalled(signed, by_id=True, fits=fits)
-        key = args_key(self.thread, name, args, position)
+        key = args_key(self.thread, name, args)
         signed = self._store.get(_nth(key, self._count(key)))
         return None if signed is None else Recalled(signed, by_id=False, fits=True)
 

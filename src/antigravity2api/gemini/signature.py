@@ -184,14 +184,12 @@ def call_key(external_id: str) -> str:
     return "call:" + (external_id if len(external_id) <= 128 else _digest(external_id.encode("utf-8", "replace")))
 
 
-def args_key(thread: str, name: str, args: Any, position: int = 0) -> str:
+def args_key(thread: str, name: str, args: Any) -> str:
     """The key of a tool call by what it says, for clients that rewrite ids.
 
-    ``position`` counts among the calls of one step. Key order and 1 versus 1.0 make no difference.
+    Key order and 1 versus 1.0 make no difference; nor does the place in a message, which clients cut, join and reorder.
     """
-    return "args:" + _digest(
-        b"\0".join((thread.encode(), name.encode("utf-8", "replace"), b"%d" % position, _canonical(args)))
-    )
+    return "args:" + _digest(b"\0".join((thread.encode(), name.encode("utf-8", "replace"), _canonical(args))))
 
 
 def args_mark(key: str, args: Any) -> str:

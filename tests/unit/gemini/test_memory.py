@@ -41,18 +41,44 @@ def test_a_call_is_found_by_its_id_and_by_what_it_says() -> None:
     store = MemorySignatures()
     keeper(store).call("call_1", "f", {"a": 1}, call({"a": 1}, id="up"), "c2ln", several=False)
     for identity in ("call_1", "", "rewritten"):
-        found = recall(store).call(identity, "f", {"a": 1.0}, 0)
+        found = recall(store).call(identity, "f", {"a": 1.0})
         assert found is not None and found.fits
         assert (found.signed.signature, found.signed.call_id, found.by_id) == ("c2ln", "up", identity == "call_1")
-    assert recall(store).call("", "f", {"a": 2}, 0) is None
-    assert recall(store).call("", "f", {"a": 1}, 1) is None
-    assert recall(store, first="Another conversation").call("", "f", {"a": 1}, 0) is None
+    assert recall(store).call("", "f", {"a": 2}) is None
+    assert recall(store, first="Another conversation").call("", "f", {"a": 1}) is None
+
+
+def test_equal_calls_are_told_apart_by_their_order_alone() -> None:
+    """Clients cut an answer into messages of one call each, join two answers into one, and turn the order around."""
+    store = MemorySignatures()
+    made = keeper(store)
+    made.call("call_1", "g", {"a": 1}, {"name": "g", "args": {"a": 1}}, "b25l", several=True)
+    made.call("call_2", "f", {"a": 1}, call({"a": 1}), None, several=True)
+    made.call("call_3", "f", {"a": 1}, call({"a": 1}), None, several=True)
+    parts = [{"functionCall": call({"a": 1})}, {"functionCall": call({"a": 2})}, {"functionCall": call({"a": 1})}]
+    keeper(store, contents=[*CONTENTS, {"role": "model", "parts": parts}]).call(
+        "call_4", "f", {"a": 1}, call({"a": 1}), "dHdv", several=False
+    )
+    read = recall(store)
+    found = [read.call("", "f", {"a": 1}) for _ in range(3)] + [read.call("", "g", {"a": 1})]
+    known = [(each.signed.signature, each.signed.place) for each in found if each is not None]
+    assert known == [("", 1), ("", 2), ("dHdv", 0), ("b25l", 0)]
+
+
+def test_a_repeated_call_that_went_out_differently_is_counted() -> None:
+    store = MemorySignatures()
+    keeper(store).call("call_1", "f", {"a": 2}, call({"a": "2"}), "b25l", several=False)
+    contents = [*CONTENTS, {"role": "model", "parts": [{"functionCall": call({"a": "2"})}]}]
+    keeper(store, contents=contents).call("call_2", "f", {"a": 2}, call({"a": "2"}), "dHdv", several=False)
+    read = recall(store)
+    found = [read.call("", "f", {"a": 2}) for _ in range(2)]
+    assert [each and each.signed.signature for each in found] == ["b25l", "dHdv"]
 
 
 def test_a_call_that_was_edited_no_longer_fits() -> None:
     store = MemorySignatures()
     keeper(store).call("call_1", "f", {"a": 1}, call({"a": 1}), "c2ln", several=False)
-    found = recall(store).call("call_1", "f", {"a": 2}, 0)
+    found = recall(store).call("call_1", "f", {"a": 2})
     assert found is not None and not found.fits
 
 
@@ -61,7 +87,7 @@ def test_arguments_that_went_out_differently_come_back_as_they_were() -> None:
     made = keeper(store)
     made.call("call_1", "f", {"a": 2}, call({"a": "2"}), "c2ln", several=True)
     made.call("call_2", "f", {"a": 2.0}, call({"a": 2}), None, several=True)
-    first, second = (recall(store).call(name, "f", {"a": 2}, 0) for name in ("call_1", "call_2"))
+    first, second = (recall(store).call(name, "f", {"a": 2}) for name in ("call_1", "call_2"))
     assert first is not None and second is not None
     assert args_of(first.signed) == {"a": "2"}
     assert args_of(second.signed) is None
@@ -93,7 +119,7 @@ def test_the_same_call_again_has_the_signature_of_its_own_time() -> None:
             {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {}}}]},
         ]
     read = recall(store)
-    found = [read.call("", "f", {"a": 1}, 0) for _ in range(4)]
+    found = [read.call("", "f", {"a": 1}) for _ in range(4)]
     assert [one and one.signed.signature for one in found] == ["c2ln0", "c2ln1", "c2ln2", None]
 
 
@@ -106,7 +132,7 @@ def test_thoughts_stand_with_the_first_call() -> None:
     made.call("call_2", "f", {}, call(id="toolu_2"), None, several=True)
     made.close(["So."])
     read = recall(store, family="claude")
-    first, second = (read.call(name, "f", {}, 0) for name in ("call_1", "call_2"))
+    first, second = (read.call(name, "f", {}) for name in ("call_1", "call_2"))
     assert first is not None and second is not None
     assert thoughts_of(first.signed) == [("Let me see.", "dGhvdWdodA=="), ("", "cmVkYWN0ZWQ=")]
     assert thoughts_of(second.signed) == []

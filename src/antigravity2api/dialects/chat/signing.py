@@ -169,7 +169,7 @@ class Signer:
             given = self._acceptable(documented(function, path))
         if not self.wanted:
             return None, None
-        known = self.recall.call(*said)
+        known = self.recall.call(said.identity, said.name, said.args)
         if known is not None and not self.recall.may_go(known.signed):
             # Whatever the client brings is of that call as well. Which calls were one answer is true for any model.
             return None, Signed("", "", "", step=known.signed.step, place=known.signed.place)

@@ -213,8 +213,8 @@ def test_signatures_are_remembered_by_id_and_by_what_was_called() -> None:
     shown = frames(sent)[0]["choices"][0]["delta"]["tool_calls"][0]["id"]
     held = box.signatures.get(call_key(shown))
     assert (held.signature, held.family, held.upstream, held.place) == (SIGNATURE, "gemini-3", "gemini", 0)
-    assert box.signatures.get(args_key(THREAD, "get_x", {"a": 2, "b": 1}, 0)) == held
-    other = box.signatures.get(args_key(THREAD, "get_x", {}, 1))
+    assert box.signatures.get(args_key(THREAD, "get_x", {"a": 2, "b": 1})) == held
+    other = box.signatures.get(args_key(THREAD, "get_x", {}))
     assert (other.signature, other.step, other.place) == ("", held.step, 1)
     assert len(box.signatures.held) == 4
 
@@ -249,7 +249,7 @@ def test_arguments_of_parameters_that_were_no_object_are_unwrapped() -> None:
     events = [event(tool("f", {"value": ["a"]}, SIGNATURE), finish="STOP")]
     (entry,) = whole(events, make_call(schemas={"f": schema}), box)["choices"][0]["message"]["tool_calls"]
     assert entry["function"]["arguments"] == '["a"]'
-    assert box.signatures.get(args_key(THREAD, "f", {"value": ["a"]}, 0)) is not None
+    assert box.signatures.get(args_key(THREAD, "f", {"value": ["a"]})) is not None
 
 
 def test_free_text_for_a_custom_tool_whatever_the_model_called_it() -> None:

@@ -429,7 +429,7 @@ def test_an_argument_signature_is_found_for_a_client_that_rewrites_ids() -> None
     from antigravity2api.gemini.signature import Signed, args_key, thread_named
 
     box = make_box()
-    box.signatures.put(args_key(thread_named("x"), "f", {"n": 1}, 0), Signed("c2ln", "gemini-3", "gemini"))
+    box.signatures.put(args_key(thread_named("x"), "f", {"n": 1}), Signed("c2ln", "gemini-3", "gemini"))
     body = ask(
         user("x"),
         assistant(None, call("other", "f", '{"n": 1.0}')),
