@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from antigravity2api.dialects.base import Origin, Toolbox
 from antigravity2api.dialects.chat import fields
+from antigravity2api.dialects.chat.blocks import calls_apart, results_apart
 from antigravity2api.dialects.chat.content import Reader, inner_object, inner_value
 from antigravity2api.dialects.chat.signing import Brought, Said, Signer, bare_id, wants_signatures
 from antigravity2api.dialects.chat.tools import Names
@@ -114,7 +115,7 @@ class _Walk:
             if isinstance(content, str):
                 self._said_by_user(content)
             else:
-                self._user(self.reader.parts(content, f"{path}.content"))
+                self._user(self._user_parts(content, f"{path}.content"))
             return
         if role in ("system", "developer"):
             self._system(message, path)
@@ -140,6 +141,16 @@ class _Walk:
         elif text:
             self._user([{"text": text}])
 
+    def _user_parts(self, content: Any, path: str) -> list[Part]:
+        """What a user says beside the results of tools."""
+        if isinstance(content, list):
+            results, content = results_apart(content, path)
+            for each in results:
+                text, media = self.reader.result(each.content, each.path)
+                identity = bare_id(each.identity)
+                self._answer(self.waiting.by_id(identity), None, identity, text, media, failed=each.failed)
+        return self.reader.parts(content, path)
+
     def _user(self, parts: list[Part]) -> None:
         if not parts:
             return
@@ -160,6 +171,8 @@ class _Walk:
         self._name_thread()
         self.signer.recall.next_answer()
         content = message.get("content")
+        if isinstance(content, list):
+            message = calls_apart(message, path, self.applied)
         plain = len(message) == 2 and isinstance(content, str) and "![" not in content
         if plain and content and not self.signer.wanted:
             self._model([{"text": content}])
@@ -288,15 +301,25 @@ class _Walk:
         text, media = self.reader.result(message.get("content"), f"{path}.content")
         self._answer(self.waiting.by_name(name), name, "", text, media)
 
-    def _answer(self, asked: Asked | None, name: str | None, identity: str, text: str, media: list[Part]) -> None:
+    def _answer(
+        self,
+        asked: Asked | None,
+        name: str | None,
+        identity: str,
+        text: str,
+        media: list[Part],
+        *,
+        failed: bool = False,
+    ) -> None:
+        response = {"error": text} if failed else _response(text)
         if asked is not None:
-            asked.answer = _response(text)
+            asked.answer = response
             asked.media = media
             return
         # The label names the call: a history that was trimmed is normal, and nothing is lost in silence.
         shown: list[Part] = [{"text": f"[result of {name or identity or _NAMELESS}] {text}"}, *media]
         self._user([*shown])
-        self.waiting.lose(identity or None, Lost(name, _response(text), media, self.turns[-1], shown))
+        self.waiting.lose(identity or None, Lost(name, response, media, self.turns[-1], shown))
 
     def finish(self) -> History:
         """The second pass: contents in legal order."""

@@ -111,6 +111,8 @@ class Signer:
         loose = self._acceptable(spelled(message))
         if found.own is None:
             found.nameless = found.nameless or loose
+        if self._claude:  # it signs thoughts alone: whatever stands beside them is another's
+            found.own = found.nameless = None
         return found
 
     def _take_detail(self, detail: dict[str, Any], names: set[str], found: Brought) -> None:
@@ -215,7 +217,7 @@ class Signer:
 
     def of_part(self, part: Mapping[str, Any]) -> str | None:
         """What the client says about one part of an answer's text."""
-        signature = self._acceptable(spelled(part))
+        signature = None if self._claude else self._acceptable(spelled(part))
         return None if signature is None or self.is_foreign(signature) else signature
 
     def of_image(self, data: str) -> str | None:

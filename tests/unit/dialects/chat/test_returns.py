@@ -216,6 +216,17 @@ def test_claudes_own_blocks_are_taken_from_a_client_that_alone_has_them() -> Non
         )
 
 
+@pytest.mark.parametrize("spelling", ON_MESSAGE[:2])
+def test_claude_signs_no_text(spelling: dict[str, Any]) -> None:
+    """A value beside its text is another model's: it would refuse the whole history."""
+    found = contents({**assistant("It is 18."), **spelling}, user("y"), model=CLAUDE, at=AT)
+    assert signed(found) == [("It is 18.", None)]
+    part = {"type": "text", "text": "It is 18.", "thought_signature": SIGNATURE}
+    assert signed(contents({"role": "assistant", "content": [part]}, user("y"), model=CLAUDE, at=AT)) == [
+        ("It is 18.", None)
+    ]
+
+
 def test_claudes_thoughts_are_nobody_elses() -> None:
     history = [assistant(None, call("call_1", "f", '{"n": 1}'), reasoning_content="I need f."), result("call_1", "18")]
     found = contents(*history, assistant("It is 18."), user("y"), box=thinking_box(), at=AT)
