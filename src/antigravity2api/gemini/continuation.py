@@ -24,6 +24,8 @@ MOST_PIECES = 64
 MOST_RESUMED = 3
 """How often a broken connection is taken up without a new token."""
 _OTHER = "other"
+_SIGNED = "signed"
+"""Behind a text that had a signature."""
 _SUMS = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "toolUsePromptTokenCount", "totalTokenCount")
 
 
@@ -116,20 +118,25 @@ class Continuation:
         out = []
         for part in parts:
             new = self._rest_of(part) if self._skip else part
-            if new is not None:
-                self._since.append(_said(new))
-                out.append(new)
+            if new is None:
+                continue
+            said = _said(new)
+            if said[1]:
+                self._since.append(said)
+            if said[0] != _OTHER and "thoughtSignature" in new:
+                self._since.append((_SIGNED, ""))
+            out.append(new)
         return out
 
     def _rest_of(self, part: dict[str, Any]) -> dict[str, Any] | None:
         kind, text = _said(part)
-        if kind == _OTHER:  # a call or a picture: the same one again
-            if self._skip[0] != (kind, text):
-                raise _differs()
-            del self._skip[0]
-            return None
+        if kind == _OTHER:
+            return self._whole(part, text)
         while text and self._skip:
             known, seen = self._skip[0]
+            if known == _SIGNED:  # it is shown with its part; the same text may come in other pieces now
+                del self._skip[0]
+                continue
             if known != kind:
                 raise _differs()
             size = min(len(text), len(seen))
@@ -140,7 +147,27 @@ class Continuation:
                 self._skip[0] = (kind, seen)
             else:
                 del self._skip[0]
-        return {**part, "text": text} if text or "thoughtSignature" in part else None
+        if text:
+            return {**part, "text": text}
+        if "thoughtSignature" not in part:
+            return None
+        if not self._skip:
+            return {**part, "text": ""}
+        # It was shown, or belongs to a part that was shown without: nothing is signed twice, or in another place.
+        if self._skip[0][0] == _SIGNED:
+            del self._skip[0]
+        return None
+
+    def _whole(self, part: dict[str, Any], said: str) -> dict[str, Any] | None:
+        """A call or a picture: the same one again, as long as not everything was repeated."""
+        while self._skip and self._skip[0][0] == _SIGNED:
+            del self._skip[0]
+        if not self._skip:
+            return part
+        if self._skip[0] != (_OTHER, said):
+            raise _differs()
+        del self._skip[0]
+        return None
 
     def _counted(self, usage: Mapping[str, Any]) -> dict[str, Any]:
         out = dict(usage)

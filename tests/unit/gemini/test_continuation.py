@@ -98,6 +98,29 @@ def test_a_signature_between_the_pieces_keeps_its_place():
     assert parts == [text("a"), text("", thoughtSignature="c2ln"), text("b")]
 
 
+@pytest.mark.parametrize("thought", [False, True])
+@pytest.mark.parametrize("seen", ["ab+|", "ab+", "ab|+", "ab", "a", ""])
+@pytest.mark.parametrize("again", ["ab+", "a|b+", "ab|+"])
+def test_a_signature_comes_once_whatever_was_seen_before_a_break(seen, again, thought):
+    """``+`` is a signature, ``|`` the end of a part."""
+
+    def parts(spelled):
+        for each in filter(None, spelled.split("|")):
+            value = text(each.rstrip("+"), **({"thought": True} if thought else {}))
+            yield value | {"thoughtSignature": "c2ln"} if each.endswith("+") else value
+
+    story = Continuation()
+    story.take(chunk(text("0"), token="t"))
+    chunks = [story.take(chunk(part)) for part in parts(seen)]
+    story.resume()
+    chunks += [story.take(chunk(part)) for part in parts(again)]
+    chunks.append(story.take(chunk({"functionCall": {"name": "f", "args": {}}}, finish="STOP")))
+    found = [part for each in chunks for part in each["candidates"][0].get("content", {}).get("parts", ())]
+    assert "".join(part.get("text", "") for part in found) == "ab"
+    assert [part.get("thoughtSignature") for part in found if "thoughtSignature" in part] == ["c2ln"]
+    assert "functionCall" in found[-1]
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     st.text(min_size=1, max_size=40),
