@@ -24,6 +24,8 @@ MOST_PIECES = 64
 MOST_RESUMED = 3
 """How often a broken connection is taken up without a new token."""
 _OTHER = "other"
+_WHOLE = ("STOP", "MAX_TOKENS")
+"""Ends that say: this was all. A filter's end is told as what it is."""
 _SIGNED = "signed"
 """Behind a text that had a signature."""
 _SUMS = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "toolUsePromptTokenCount", "totalTokenCount")
@@ -111,6 +113,8 @@ class Continuation:
             if candidate.get("finishReason") == "CONTINUATION":
                 self.ended = True
                 made.pop("finishReason")
+        elif self._skip and candidate.get("finishReason") in _WHOLE and any(kind != _SIGNED for kind, _ in self._skip):
+            raise _differs()
         return made
 
     def _unseen(self, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:

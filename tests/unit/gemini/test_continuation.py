@@ -179,6 +179,34 @@ def test_another_answer_than_before_is_a_fault(again):
     assert caught.value.kind is Kind.TRUNCATED
 
 
+@pytest.mark.parametrize("finish", ["STOP", "MAX_TOKENS"])
+def test_an_answer_that_ends_before_all_was_repeated_is_another_one(finish):
+    story = Continuation()
+    story.take(chunk(text("0"), token="t"))
+    story.take(chunk(text("abc")))
+    story.resume()
+    story.take(chunk(text("ab")))
+    with pytest.raises(Fault) as caught:
+        story.take(chunk(finish=finish))
+    assert caught.value.kind is Kind.TRUNCATED
+
+
+def test_a_filter_may_end_an_answer_before_all_was_repeated():
+    story = Continuation()
+    story.take(chunk(text("0"), token="t"))
+    story.take(chunk(text("abc")))
+    story.resume()
+    assert story.take(chunk(text("ab"), finish="SAFETY"))["candidates"][0]["finishReason"] == "SAFETY"
+
+
+def test_an_answer_that_ends_where_it_broke_is_whole():
+    story = Continuation()
+    story.take(chunk(text("0"), token="t"))
+    story.take(chunk(text("abc", thoughtSignature="c2ln")))
+    story.resume()
+    assert story.take(chunk(text("abc"), finish="STOP"))["candidates"][0]["finishReason"] == "STOP"
+
+
 def test_a_connection_that_keeps_breaking_is_given_up():
     story = Continuation()
     story.take(chunk(text("a"), token="t"))
