@@ -23,6 +23,7 @@ from antigravity2api.gemini.types import Content, Part
 
 _ROLES = "'system', 'developer', 'user', 'assistant', 'tool' and 'function'"
 _NO_RESULT = {"error": "no result was returned for this call"}
+_TOLD = {"output": "the user tells it in the next message"}
 _CONTINUE = "Continue exactly where the text above stops."
 _NAMELESS = "unknown_tool"
 
@@ -135,10 +136,13 @@ class _Walk:
 
     def _said_by_user(self, text: str) -> None:
         """A user's text, which may be a tool's result in words: it names the call by its id."""
-        asked = self.waiting.named_in(text) if self.turns and self.turns[-1].calls else None
-        if asked is not None:
-            asked.answer = {"output": text}
-        elif text:
+        named = self.waiting.named_in(text) if self.turns and self.turns[-1].calls else []
+        if len(named) == 1:
+            named[0].answer = {"output": text}
+            return
+        for asked in named:  # nobody but the model can tell which words are whose
+            asked.answer = dict(_TOLD)
+        if text:
             self._user([{"text": text}])
 
     def _user_parts(self, content: Any, path: str) -> list[Part]:

@@ -119,13 +119,12 @@ class Waiting:
                 return asked
         return None
 
-    def named_in(self, text: str) -> Asked | None:
-        """The one unanswered call whose id stands in a text, for clients that tell results in words."""
+    def named_in(self, text: str) -> list[Asked]:
+        """The unanswered calls whose ids stand in a text, for clients that tell results in words."""
         turn = self._turn
         if turn is None or not turn.calls or len(turn.calls) > _MOST_COMPARED:
-            return None
-        found = [asked for asked in turn.open if len(asked.id) >= _SHORTEST_PREFIX and asked.id in text]
-        return found[0] if len(found) == 1 else None
+            return []
+        return [asked for asked in turn.open if len(asked.id) >= _SHORTEST_PREFIX and asked.id in text]
 
     def lose(self, identity: str | None, lost: Lost) -> None:
         """Keep a result for which no call was found: it may be the last turn's after all."""

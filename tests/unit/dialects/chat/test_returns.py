@@ -216,6 +216,16 @@ def test_claudes_own_blocks_are_taken_from_a_client_that_alone_has_them() -> Non
         )
 
 
+def test_results_that_one_text_tells_are_not_called_missing() -> None:
+    calls = assistant(None, call("call_aaaaaaaa", "f"), call("call_bbbbbbbb", "g"), call("call_cccccccc", "h"))
+    told = "call_aaaaaaaa: 18\ncall_bbbbbbbb: noon"
+    found = contents(calls, user(told))
+    (_, first), (_, second), (_, third) = answers(found)
+    assert first == second == {"output": "the user tells it in the next message"}
+    assert "error" in third
+    assert found[-1]["parts"] == [{"text": told}]
+
+
 @pytest.mark.parametrize("spelling", ON_MESSAGE[:2])
 def test_claude_signs_no_text(spelling: dict[str, Any]) -> None:
     """A value beside its text is another model's: it would refuse the whole history."""
