@@ -358,9 +358,13 @@ def test_many_changes_are_all_on_record(start: Starts, upstream: ScriptedUpstrea
     """The header is cut; the record is not."""
     upstream.default = HELLO
     gateway = start()
-    odd = {f"a_field_that_nobody_knows_and_that_has_a_long_name_{number}": 1 for number in range(18)}
-    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^x"}}}
-    reply = ask(gateway, **odd, tools=[{"type": "function", "function": {"name": "f", "parameters": schema}}])
-    assert len(reply.header("x-antigravity2api-applied") or "") <= 1000
+    odd = {f"a_quite_long_field_that_nobody_knows_{number}": 1 for number in range(16)}
+    keywords = ("pattern", "minLength", "not", "if", "contains", "propertyNames", "dependentRequired", "multipleOf")
+    keywords += ("maxLength", "uniqueItems", "unevaluatedProperties", "patternProperties", "minProperties", "$comment")
+    text = {"type": "string"} | {key: {} for key in keywords}
+    tool = {"name": "f", "parameters": {"type": "object", "properties": {"a": text}}}
+    reply = ask(gateway, **odd, tools=[{"type": "function", "function": tool}])
+    header = reply.header("x-antigravity2api-applied") or ""
     notes = [change["note"] for change in show(gateway, reply)["changes"]]
-    assert {f"{name}:ignored" for name in odd} | {"schema.pattern"} <= set(notes)
+    assert {f"{name}:ignored" for name in odd} | {"schema.pattern", "schema.not"} <= set(notes)
+    assert len(header) == 1000 < len(", ".join(notes))

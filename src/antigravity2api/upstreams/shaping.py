@@ -60,7 +60,7 @@ def compiled_tools(
     """Function declarations with their parameters in the form that ``target`` names, within one budget for all of
     them. Raises ``Fault``."""
     out = []
-    memory = cache or SchemaCache()
+    memory = SchemaCache() if cache is None else cache  # an empty one is none the less one
     budget = Budget()
     for tool in tools:
         declarations = tool.get("functionDeclarations")
@@ -105,7 +105,7 @@ def compiled_config(
     if raw is None:
         return config
     try:
-        compiled = (cache or SchemaCache()).compile(raw, "response", target)
+        compiled = (SchemaCache() if cache is None else cache).compile(raw, "response", target)
     except Fault as fault:
         fault.param = fault.param or "response_format.json_schema.schema"
         raise
