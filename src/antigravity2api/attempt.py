@@ -7,6 +7,7 @@ upstream's bytes and the client's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from orjson import loads
@@ -16,11 +17,13 @@ from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gemini.continuation import TOKEN, Continuation
 from antigravity2api.gemini.fold import Fold, truncated
 from antigravity2api.gemini.jsontext import loads_upstream
-from antigravity2api.gemini.sse import EventReader
+from antigravity2api.gemini.runs import Run, common
+from antigravity2api.gemini.sse import EventReader, one_event
 from antigravity2api.gemini.types import Chunk, Response
 from antigravity2api.upstreams.base import Exchange, Upstream
 
 _ERROR_BODY_LIMIT = 1 << 20
+_MOST_PAIRS = 8
 _LEFT_THERE: Chunk = {"candidates": [{"finishReason": "CONTINUATION", "index": 0}]}
 """The end of a piece after which nothing follows, though the upstream said so."""
 
@@ -37,20 +40,26 @@ class Consumer(Protocol):
 
 
 class Attempt:
-    """A ``Sink`` for one upstream exchange. ``ended`` hears once how it ended: None, or a ``Fault``."""
+    """A ``Sink`` for one upstream exchange. ``ended`` hears once how it ended: None, or a ``Fault``. ``encoder`` is the
+    consumer where that is a stream's own, which takes the texts of a run by themselves."""
 
     __slots__ = (
+        "_before",
         "_clock",
         "_deliver",
+        "_encoder",
         "_ended",
         "_error_body",
         "_feed",
         "_finish",
         "_headers",
+        "_more",
         "_over",
-        "_read",
+        "_pairs",
         "_reader",
+        "_run",
         "_status",
+        "_uncounted",
         "_unwrap",
         "_upstream",
         "begun",
@@ -70,6 +79,7 @@ class Attempt:
         clock: Callable[[], float],
         ended: Callable[[Fault | None], None],
         story: Continuation | None = None,
+        encoder: Encoder | None = None,
     ) -> None:
         self._upstream = upstream
         self._deliver = deliver
@@ -77,10 +87,19 @@ class Attempt:
         self._ended = ended
         self._reader: EventReader | None = None
         # What every event needs is looked up once.
-        self._read: Callable[[bytes], list[bytes]] | None = None
         self._unwrap = upstream.unwrap if story is None else self._unwrap_piece
         self._feed = consumer.feed
         self._finish = consumer.finish
+        self._encoder = encoder
+        self._more = encoder.more if encoder is not None else _nothing
+        self._run: Run | None = None
+        """What the next events may have in common with the last two."""
+        self._before: bytes | None = None
+        """The last event, where it was parsed."""
+        self._pairs = _MOST_PAIRS if encoder is not None else 0
+        """How often two events may be compared in vain."""
+        self._uncounted: bytes | None = None
+        """The last event of a run, whose counters are looked at when somebody asks for them."""
         self._status = 0
         self._headers: Mapping[str, str] = {}
         self._error_body: bytearray | None = None
@@ -106,17 +125,25 @@ class Attempt:
     def on_data(self, data: bytes) -> None:
         if self._over:
             return
-        if self._error_body is not None:
-            if len(self._error_body) < _ERROR_BODY_LIMIT:
-                self._error_body += data
-            return
         try:
-            read = self._read
-            events = read(data) if read is not None else self._read_first(data)
-            if events:
-                self._take(events)
+            reader = self._reader
+            if reader is None:
+                self._take_first(data)
+            elif not reader.idle:
+                self._take(reader.feed(data))
+            elif (text := one_event(data)) is not None:
+                self._take_one(text)
+            else:
+                self._take(reader.feed(data))
         except Exception as error:  # noqa: BLE001 - nothing may escape into the socket's callback
             self.settle(as_fault(error))
+
+    def _take_first(self, data: bytes) -> None:
+        """As long as it is not known to be a stream."""
+        if self._error_body is None:
+            self._take(self._read_first(data))
+        elif len(self._error_body) < _ERROR_BODY_LIMIT:
+            self._error_body += data
 
     def on_end(self) -> None:
         if self._over:
@@ -124,8 +151,8 @@ class Attempt:
         try:
             if self._error_body is not None:
                 raise self._refusal()
-            if self._reader is not None and (events := self._reader.flush()):
-                self._take(events)
+            if self._reader is not None:
+                self._take(self._reader.flush())
             self._complete()
         except Exception as error:  # noqa: BLE001 - as above
             self.settle(as_fault(error))
@@ -168,6 +195,7 @@ class Attempt:
         if self._over:
             return
         self._over = True
+        self.count_last()
         if fault is not None and self.exchange is not None:
             self.exchange.close()
         self._ended(fault)
@@ -181,6 +209,8 @@ class Attempt:
                 return
             if ended and (piece := self._feed(_LEFT_THERE)):
                 self._deliver(piece, self._clock())
+        if self._uncounted is not None:
+            self._catch_up()
         tail = self._finish()
         if tail:
             self._deliver(tail, self._clock())
@@ -203,7 +233,6 @@ class Attempt:
                     self._deliver(piece, now)
                 return []
         reader = self._reader = EventReader()
-        self._read = reader.feed
         return reader.feed(data)
 
     def _now(self) -> float:
@@ -212,31 +241,85 @@ class Attempt:
             self.first_at = now
         return now
 
+    def _take_one(self, event: bytes) -> None:
+        """An event that came alone, which is the rule where a model thinks while it writes: ``_take``, without what
+        only several need."""
+        now = self.since = self._clock()
+        run = self._run
+        text = run.text_of(event) if run is not None else None
+        if text is None:
+            piece = self._take_whole(event, now)
+        else:
+            self._uncounted = event
+            self.events += 1
+            piece = self._more(text)
+        if piece:
+            self._deliver(piece, now)
+
     def _take(self, events: list[bytes]) -> None:
         """The events of one read leave in one write."""
+        if not events:
+            return
         now = self._now()
-        feed, unwrap = self._feed, self._unwrap
         pieces: list[bytes] = []
+        run = self._run
         try:
-            for text in events:
-                try:
-                    loaded = loads(text)
-                except ValueError:
-                    loaded = _tolerated(text)
-                chunk = unwrap(loaded)
-                try:  # costs next to nothing, where a search in the text would be felt
-                    if TOKEN in chunk["candidates"][0]:
-                        chunk = self._as_told(chunk)
-                        unwrap = self._unwrap
-                except (KeyError, IndexError, TypeError):
-                    pass  # of another shape, which the consumer looks at
-                piece = feed(chunk)
-                self.events += 1
+            for event in events:
+                if run is not None and (text := run.text_of(event)) is not None:
+                    self._uncounted = event
+                    self.events += 1
+                    pieces.append(self._more(text))
+                    continue
+                piece = self._take_whole(event, now)
+                run = self._run
                 if piece:
                     pieces.append(piece)
         finally:  # what came before a broken event is the client's
             if pieces:
                 self._deliver(b"".join(pieces), now)
+
+    def _take_whole(self, event: bytes, now: float) -> bytes | None:
+        """An event that has to be parsed; gives what can be sent to the client."""
+        if self._uncounted is not None:
+            self._catch_up()
+            self._pairs = _MOST_PAIRS  # the last run was worth the look
+        if not self.events:
+            self.first_at = now
+        try:
+            loaded = loads(event)
+        except ValueError:
+            loaded = _tolerated(event)
+        chunk = self._as_told(self._unwrap(loaded))
+        piece = self._feed(chunk)
+        self.events += 1
+        if self._pairs:
+            self._look_for_run(event, chunk)
+        return piece
+
+    def _look_for_run(self, event: bytes, chunk: Chunk) -> None:
+        """Whether this event and the one before it begin a run (``gemini.runs``)."""
+        encoder, before, self._before, self._run = self._encoder, self._before, event, None
+        if encoder is None or self.story is not None or not encoder.members:
+            self._before = None
+        elif before is not None:
+            self._run = common(before, event, chunk, encoder.members)
+            self._pairs -= 1
+
+    def count_last(self) -> None:
+        """Let the consumer know all counters so far, if they can be read."""
+        if self._uncounted is not None:
+            with suppress(Exception):
+                self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Count what the last event of a run said. Raises ``Fault`` where that cannot be read."""
+        event, self._uncounted = self._uncounted, None
+        if event is not None and self._encoder is not None:
+            try:
+                loaded = loads(event)
+            except ValueError:
+                loaded = _tolerated(event)
+            self._encoder.counted(self._unwrap(loaded).get("usageMetadata"))
 
     def _as_told(self, chunk: Chunk) -> Chunk:
         """A chunk as the consumer shall see it: from the first token on every one is looked at."""
@@ -265,6 +348,11 @@ def _has_token(chunk: Chunk) -> bool:
         return TOKEN in chunk["candidates"][0]
     except (KeyError, IndexError, TypeError):
         return False
+
+
+def _nothing(text: str) -> bytes:
+    """Takes the text of no run: there is none without an encoder."""
+    return b""
 
 
 def _tolerated(text: bytes) -> Any:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from antigravity2api.affinity import affinity_of
 from antigravity2api.attempt import Attempt, Consumer, Whole
 from antigravity2api.credentials import is_found
-from antigravity2api.dialects.base import Dialect
+from antigravity2api.dialects.base import Dialect, Encoder
 from antigravity2api.errors import Fault, Kind, Retry
 from antigravity2api.gateway import Gateway, Route, Trace
 from antigravity2api.gemini.call import Call
@@ -64,6 +64,8 @@ class Owner(Protocol):
     affinity: str | None
     started_at: float
     capture: Capture | None
+    encoder: Encoder | None
+    """The consumer of a stream that no other attempt shares."""
 
     @property
     def answered(self) -> bool: ...
@@ -213,7 +215,13 @@ class Branch:
         job.trace.loosened = request.loosened
         consumer = self._consumer = self._consumer or job.new_consumer(self)
         attempt = self._attempt = Attempt(
-            upstream, consumer, job.deliver, job.clock, over, self._story if self._token else None
+            upstream,
+            consumer,
+            job.deliver,
+            job.clock,
+            over,
+            self._story if self._token else None,
+            job.encoder if consumer is job.encoder else None,
         )
         job.running.append(attempt)
         sink: Sink = attempt
@@ -257,6 +265,7 @@ class Branch:
             return
         job = self.job
         job.running.remove(attempt)
+        attempt.count_last()
         exchange, attempt.exchange = attempt.exchange, None  # each knows the other: leave no cycle behind
         if exchange is not None:
             exchange.close()  # nothing, where the answer is complete

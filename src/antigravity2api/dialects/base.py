@@ -101,6 +101,18 @@ class Encoder(Protocol):
 
     def feed(self, chunk: Chunk) -> bytes: ...
 
+    @property
+    def members(self) -> int:
+        """What the text of the next event has to be so that it may go to ``more``: of a part with one member (a text)
+        or with two (a thought). 0 where none may."""
+
+    def more(self, text: str) -> bytes:
+        """``feed`` for an event that is known to be nothing but one more piece of the text or thought under way, and
+        perhaps counters, which ``counted`` gets."""
+
+    def counted(self, meta: Any) -> None:
+        """The ``usageMetadata`` of the last of several events whose texts went to ``more``."""
+
     def finish(self) -> bytes:
         """The end of a stream that ended cleanly: finish, usage if asked, end marker."""
 

@@ -47,7 +47,6 @@ class EventReader:
         "_depth",
         "_escaped",
         "_held",
-        "_idle",
         "_max",
         "_mode",
         "_no_lf",
@@ -56,12 +55,14 @@ class EventReader:
         "_size",
         "_skip_lf",
         "_string",
+        "idle",
     )
 
     def __init__(self, max_event: int = MAX_EVENT) -> None:
         self._max = max_event
-        self._idle = True
-        """At the beginning of an event with nothing collected: whole events can be cut out of a read at once."""
+        self.idle = True
+        """At the beginning of an event with nothing collected: whole events can be cut out of a read at once, and what
+        ``one_event`` finds in a read needs not be fed."""
         self._held: bytes | None = b""
         """The first bytes, as long as they may be a byte order mark."""
         self._mode = _LINES
@@ -82,16 +83,9 @@ class EventReader:
 
     def feed(self, data: bytes) -> list[bytes]:
         """The JSON texts that ``data`` completes."""
-        if self._idle and len(data) <= self._max:
+        if self.idle and len(data) <= self._max:
             # The usual read is one whole event, or several, or a whole body.
-            if data[:6] == b"data: ":
-                text = data[6:-4] if data[-4:] == b"\r\n\r\n" else b""
-                if len(text) > _SHORT and _LF not in text and _CR not in text:
-                    self._held = None
-                    return [text]
-                events = _whole_events(data)
-            else:
-                events = _whole_body(data)
+            events = _whole_events(data) if data[:6] == b"data: " else _whole_body(data)
             if events is not None:
                 self._held = None
                 return events
@@ -99,19 +93,19 @@ class EventReader:
             data = self._held + data
             if len(data) < len(_BOM) and _BOM.startswith(data):
                 self._held = data
-                self._idle = not data
+                self.idle = not data
                 return []
             data = data.removeprefix(_BOM)
             self._held = None
         if not data:
             return []
         self._read(data)
-        self._idle = self._mode == _LINES and not (self._parts or self._data or self._skip_lf)
+        self.idle = self._mode == _LINES and not (self._parts or self._data or self._skip_lf)
         return self._take()
 
     def flush(self) -> list[bytes]:
         """What is left at the end of the stream, whether it looks complete or not. Nothing is fed afterwards."""
-        if self._idle:
+        if self.idle:
             return []
         if self._held:
             self._parts.append(self._held)
@@ -304,6 +298,18 @@ class EventReader:
             raise Fault(
                 Kind.BAD_ANSWER, f"The upstream sent an event of more than {self._max >> 20} MB.", retry=Retry.NEVER
             )
+
+
+def one_event(data: bytes) -> bytes | None:
+    """The JSON text of a read that is exactly one event as Google writes it; None for any other read.
+
+    Good where a reader is ``idle``, which stays as it is.
+    """
+    if data.startswith(b"data: ") and data.endswith(b"\r\n\r\n"):
+        text = data[6:-4]
+        if len(text) > _SHORT and _LF not in text and _CR not in text:
+            return text
+    return None
 
 
 def _whole_events(data: bytes) -> list[bytes] | None:

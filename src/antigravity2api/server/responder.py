@@ -12,6 +12,9 @@ from antigravity2api.server.service import Service
 
 _JOIN_LIMIT = 16 * 1024
 """Up to here a head and a body are joined into one write."""
+_SMALL_CHUNK = 4096
+_CHUNK_HEADS = tuple(b"%x\r\n" % size for size in range(_SMALL_CHUNK))
+"""Ready, because a format is most of what a small piece would cost here."""
 _LEFT_STATUS = 499
 """For the log: the client left before any status was sent (nginx's habit)."""
 _SILENT, _RAW, _FRAMED = range(3)
@@ -122,7 +125,7 @@ class Answer:
         if self._flowing:
             size = len(data)
             self.sent_bytes += size
-            self._write(b"%x\r\n%b\r\n" % (size, data))
+            self._write((_CHUNK_HEADS[size] if size < _SMALL_CHUNK else b"%x\r\n" % size) + data + b"\r\n")
             return
         if self.done:
             return

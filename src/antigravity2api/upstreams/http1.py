@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from functools import lru_cache
@@ -26,6 +27,21 @@ MAX_DECODED = 64 << 20
 _SMALL_BODY = 64 << 10
 _PIECE = 256 << 10
 _DECODED_PIECE = 1 << 20
+_BETWEEN, _WITHIN = "between chunks", "within a chunk"
+
+
+def _chunk_head(whole: int) -> bytes:
+    """How a chunk of so many bytes in all begins, as servers write it; more than so many bytes where none can have
+    that length."""
+    for digits in (1, 2, 3):
+        head = b"%x\r\n" % max(0, whole - digits - 4)
+        if len(head) == digits + 2 and head[0] != ord("0"):
+            return head
+    return bytes(whole + 1)
+
+
+_SMALL_CHUNK = 4096
+_CHUNK_HEADS = tuple(_chunk_head(size) for size in range(_SMALL_CHUNK))
 _USUAL_NAMES = {
     name: name.decode("ascii").lower()
     for name in (
@@ -77,6 +93,7 @@ class Connection(asyncio.Protocol):
         "_complete",
         "_decoder",
         "_extra",
+        "_flow",
         "_framing",
         "_fresh",
         "_fruitless",
@@ -87,6 +104,7 @@ class Connection(asyncio.Protocol):
         "_keep_alive",
         "_kept",
         "_later",
+        "_marks",
         "_offset",
         "_parser",
         "_received",
@@ -97,6 +115,8 @@ class Connection(asyncio.Protocol):
         "closed",
         "idle_since",
         "on_body",
+        "on_chunk_complete",
+        "on_chunk_header",
         "paused",
         "served",
     )
@@ -115,6 +135,12 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self.on_body = self._body.append
         """For the parser: a piece of the body costs no call of ours."""
+        self._marks = deque((_BETWEEN, _WITHIN))
+        """In front: where in a chunked body the parser stands. It turns this over itself, again without a call of ours:
+        at the head of a chunk, and at its end."""
+        self.on_chunk_header = self.on_chunk_complete = self._marks.rotate
+        self._flow: Callable[[bytes], None] | None = None
+        """Who takes the body, while it comes in chunks that need no parser (``_flows``)."""
         self.closed = False
         self.served = 0
         """How many answers it has carried."""
@@ -140,6 +166,9 @@ class Connection(asyncio.Protocol):
         self._body_end = 0
         """With ``_extra``: how much of what the parser gave is still this answer's body."""
         self._received = False
+        self._flow = None
+        if self._marks[0] is not _BETWEEN:
+            self._marks.rotate()
         self._body.clear()
 
     # -- what the transport does with it -----------------------------------------------------------------------------
@@ -188,6 +217,7 @@ class Connection(asyncio.Protocol):
         self._holder = None
         self._kept = None
         self._rest = None
+        self._flow = None
         self.closed = True
         if self._transport is not None:
             self._transport.abort()
@@ -202,6 +232,20 @@ class Connection(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]  # a stream's transport reads and writes
 
     def data_received(self, data: bytes) -> None:
+        flow = self._flow
+        if flow is not None:
+            # The usual read of a stream is exactly one chunk: nothing that a parser has to be asked about.
+            size = len(data)
+            if size < _SMALL_CHUNK:
+                head = _CHUNK_HEADS[size]
+                if data.startswith(head) and data.endswith(b"\r\n"):
+                    flow(data[len(head) : -2])
+                    return
+            self._flow = None
+        self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
+        """A read that is not known to be simple."""
         holder = self._holder
         if holder is None:  # bytes that nobody asked for
             self.abort()
@@ -237,6 +281,18 @@ class Connection(asyncio.Protocol):
             self._end(holder)
         elif failed:
             self._fail(_bad("The upstream's answer is not valid HTTP."))
+        elif self._flows():
+            self._flow = holder.sink.on_data
+
+    def _flows(self) -> bool:
+        """Whether the parser may be left out as long as whole chunks come: it stands between two of them, and would
+        find itself there again behind each, none the wiser."""
+        return (
+            self._marks[0] is _BETWEEN
+            and self._decoder is None
+            and not self._extra
+            and self._headers.get("transfer-encoding") == "chunked"
+        )
 
     def _came_whole(self, data: bytes) -> bool:
         """Whether the first bytes are a whole answer, which then needs nothing more; else the parser gets them."""

@@ -115,20 +115,32 @@ class ChatEncoder:
                     and (type(meta) is dict or meta is None)
                     and "promptFeedback" not in chunk
                 ):
-                    data = _dumps(text)
-                    if not text.isascii() and ("\u2028" in text or "\u2029" in text or "\x85" in text):
-                        data = escape_line_separators(data)
-                    texts = self._texts
-                    if texts is None:
-                        return self._begin(text, data, meta)
-                    texts.append(text)
+                    if self._texts is None:
+                        return self._begin(text, meta)
                     if meta is not None:
                         counts = self._counts
                         counts |= meta
-                    return self._run_head + data + self._run_tail
+                    return self.more(text)
             except (KeyError, TypeError, ValueError, AttributeError):
                 pass  # not that simple, or not right: looked at closely below
         return self._take(chunk)
+
+    @property
+    def members(self) -> int:
+        """How many members a part has whose text may go to ``more``."""
+        return self._run_length if self._texts is not None else 0
+
+    def more(self, text: str) -> bytes:
+        """The frame of one more piece of what is under way."""
+        data = _dumps(text)
+        if not text.isascii() and ("\u2028" in text or "\u2029" in text or "\x85" in text):
+            data = escape_line_separators(data)
+        self._texts.append(text)  # type: ignore[union-attr]  # there is one, where something is under way
+        return self._run_head + data + self._run_tail
+
+    def counted(self, meta: Any) -> None:
+        """The counters of events whose texts went to ``more``."""
+        self._tally.add(meta)
 
     def finish(self) -> bytes:
         """Held calls and texts, a finish chunk for each choice, usage if asked, the end marker. Raises ``Fault``."""
@@ -150,8 +162,9 @@ class ChatEncoder:
         """A comment line."""
         return _PING
 
-    def _begin(self, text: str, data: bytes, meta: Any) -> bytes:
+    def _begin(self, text: str, meta: Any) -> bytes:
         """The first frame of an answer that begins with plain text, as ``_take`` makes it."""
+        data = escape_line_separators(_dumps(text))
         choice = self._choices[0] = Choice(0, self._way)
         choice.begin(text)
         self._spoke.add(0)
