@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import re
 import sqlite3
@@ -23,6 +24,8 @@ from antigravity2api.store.keep import Kept, SnapshotError
 
 PREFIX = "sqlite:///"
 MIGRATIONS = Path(__file__).with_name("migrations")
+USUAL_NAME = "antigravity2api.db"
+_MAGIC = b"SQLite format 3\0"
 _MOST_ASIDE = 3
 """So many damaged files may lie beside the database; more would only fill a disk that is failing."""
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -146,7 +149,12 @@ def upgrade(path: Path, *, busy: float = 5.0) -> tuple[int, int]:
     Raises DatabaseRefused for a newer database, sqlite3.Error and OSError for what the machine refuses.
     """
     with alone(path):
-        before, now, _ = _upgrade(path, busy)
+        try:
+            before, now, _ = _upgrade(path, busy)
+        except sqlite3.DatabaseError as error:
+            if is_damage(error):
+                _refuse_foreign(path)
+            raise
     return before, now
 
 
@@ -187,7 +195,29 @@ def _make_private(path: Path) -> None:
     except FileExistsError:
         found = path.stat()
         if os.name == "posix" and found.st_mode & 0o077 and found.st_uid == os.geteuid() and path.is_file():
+            with closing(connect(path, busy=_LONGEST_WAIT)) as connection:
+                version_of(connection)  # another program's file keeps its mode
             path.chmod(0o600)
+
+
+def _refuse_foreign(path: Path) -> None:
+    """A wrong address must cost nobody a file: what nothing says is a database of ours is left as it is.
+
+    A damaged one of ours may have lost its first page: its name, log, snapshot or an earlier one say whose it is.
+    """
+    if path.name == USUAL_NAME or keep.snapshot_path(path).exists() or _damaged_before(path):
+        return
+    if any(path.with_name(path.name + suffix).exists() for suffix in _COMPANIONS):
+        return
+    # Only now, and only a file that SQLite could not read: closing one that is in use gives up this process's locks.
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) == _MAGIC:
+            return
+    raise DatabaseRefused(f"{path} is no SQLite database: it was left as it is; choose another file for the database.")
+
+
+def _damaged_before(path: Path) -> list[Path]:
+    return list(path.parent.glob(f"{glob.escape(path.name)}.corrupt-*[0-9Z]"))
 
 
 def _migrate(connection: sqlite3.Connection, kept: Kept | None = None) -> int:
@@ -271,6 +301,7 @@ def prepare(path: Path, *, busy: float = 5.0, suspect: bool = False) -> Begun | 
             except sqlite3.DatabaseError as error:
                 if not is_damage(error):
                     raise
+        _refuse_foreign(path)
         return _replace(path, busy)
 
 
@@ -325,7 +356,7 @@ def at_start(path: Path) -> list[Warned]:
 
 def set_aside(path: Path) -> Path:
     """Move a damaged database, with its log, to a name beside it. Nothing is ever deleted. Raises DatabaseError."""
-    if len(list(path.parent.glob(f"{path.name}.corrupt-*[0-9Z]"))) >= _MOST_ASIDE:
+    if len(_damaged_before(path)) >= _MOST_ASIDE:
         raise DatabaseError(
             f"the database {path} is damaged, and {_MOST_ASIDE} damaged ones lie beside it already: "
             "check the disk, then move those (and this one) away."

@@ -48,7 +48,8 @@ def mode(path: Path) -> int:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    made = tmp_path / "a b?#%.db"  # a name that an URI would read in another way
+    made = tmp_path / "a b?#%/antigravity2api.db"  # a name that an URI would read in another way
+    made.parent.mkdir()
     database.upgrade(made)
     return made
 
@@ -530,3 +531,43 @@ def test_a_full_disk_is_said_once_and_survived(path):
     assert said.count("cannot be used") == 1
     assert said.count("can be used again") == 1
     assert count(path) == 100
+
+
+# --- a wrong address costs nobody a file ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("begin", [database.upgrade, database.prepare, database.at_start])
+def test_a_file_of_another_kind_is_refused_and_left_as_it_is(tmp_path: Path, begin: Callable[[Path], object]) -> None:
+    path = tmp_path / "accounts.txt"
+    path.write_text("root:x:0:0\n" * 100)
+    path.chmod(0o644)
+    with pytest.raises(DatabaseRefused, match="is no SQLite database: it was left as it is"):
+        begin(path)
+    assert path.read_text() == "root:x:0:0\n" * 100
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("begin", [database.upgrade, database.prepare, database.at_start])
+def test_another_programs_database_keeps_its_mode(tmp_path: Path, begin: Callable[[Path], object]) -> None:
+    path = tmp_path / "other.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE bookmarks (x)")
+        connection.commit()
+    path.chmod(0o644)
+    before = path.read_bytes()
+    with pytest.raises(DatabaseRefused, match="another program"):
+        begin(path)
+    assert path.read_bytes() == before
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("sign", ["-wal", ".credentials.bak", ".corrupt-20260101T000000Z"])
+def test_a_damaged_file_with_a_sign_that_it_is_ours_is_replaced(tmp_path: Path, sign: str) -> None:
+    path = tmp_path / "gateway.db"
+    path.write_bytes(b"x" * 4096)
+    (tmp_path / f"gateway.db{sign}").write_bytes(b"")
+    begun = database.prepare(path)
+    assert begun is not None
+    assert begun.aside is not None
+    assert begun.aside.read_bytes() == b"x" * 4096

@@ -32,7 +32,7 @@ def user(refresh: str = "1//refresh", **more) -> Record:
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / "a.db"
+    return tmp_path / "antigravity2api.db"
 
 
 @pytest.fixture
@@ -246,7 +246,7 @@ def test_no_file_holds_a_secret(vault, path, tmp_path):
     vault.change(made.id, secret={"key": f"{PLANTED}-2"})
     database.backup(path, tmp_path / "copy.db")
     names = {file.name for file in tmp_path.iterdir()}
-    assert {"a.db", "a.db-wal", "copy.db", "a.db.credentials.bak"} <= names
+    assert {"antigravity2api.db", "antigravity2api.db-wal", "copy.db", "antigravity2api.db.credentials.bak"} <= names
     raw = everything_on_disk(tmp_path)
     assert b"gemini-1" in raw
     for planted in (PLANTED, "1//planted-refresh", "ya29.first", KEY):
@@ -257,7 +257,7 @@ def test_no_file_holds_a_secret(vault, path, tmp_path):
 
 def test_the_wrong_key_fails_closed(vault, open_vault, path):
     made = vault.add(gemini())
-    before = path.with_name("a.db.credentials.bak").read_bytes()
+    before = path.with_name("antigravity2api.db.credentials.bak").read_bytes()
     wrong = open_vault("some-other-passphrase")
     assert wrong.records() == []
     (problem,) = wrong.problems()
@@ -269,7 +269,7 @@ def test_the_wrong_key_fails_closed(vault, open_vault, path):
     with pytest.raises(VaultError, match="put back that key"):
         wrong.add(gemini("another"))
     assert open_vault().records() == [made]
-    assert path.with_name("a.db.credentials.bak").read_bytes() == before
+    assert path.with_name("antigravity2api.db.credentials.bak").read_bytes() == before
 
 
 def test_a_lost_key_file_is_not_replaced_while_credentials_need_it(open_vault, path):
@@ -596,7 +596,7 @@ def test_when_nothing_can_be_saved_it_says_where_it_is_and_how_to_go_on(vault, p
         keep.snapshot_path(path).write_bytes(snapshot)
     spoil(path, SPOILS["foreign"])
     ((warning, lost),) = database.at_start(path)
-    (aside,) = path.parent.glob("a.db.corrupt-*Z")
+    (aside,) = path.parent.glob("antigravity2api.db.corrupt-*Z")
     for words in (str(aside), "may be lost", "db backup", "credentials import"):
         assert words in warning
     assert lost
@@ -604,7 +604,7 @@ def test_when_nothing_can_be_saved_it_says_where_it_is_and_how_to_go_on(vault, p
     if snapshot is not None:
         assert keep.snapshot_path(path).read_bytes() == snapshot
         vault.add(gemini())
-        assert path.with_name("a.db.credentials.bak.unreadable").read_bytes() == snapshot
+        assert path.with_name("antigravity2api.db.credentials.bak.unreadable").read_bytes() == snapshot
 
 
 @pytest.mark.parametrize("function", ["write_snapshot", "set_aside", "_upgrade", "_migrate"])
@@ -669,7 +669,7 @@ def test_an_older_database_does_not_overwrite_a_newer_snapshot(vault, path, tmp_
     assert len(fresh.records()) == 1
     assert "is older than its snapshot" in fresh.problems()[0]
     fresh.change("gemini-1", label="go on")
-    (aside,) = tmp_path.glob("a.db.credentials.bak.revision-*")
+    (aside,) = tmp_path.glob("antigravity2api.db.credentials.bak.revision-*")
     assert aside.read_bytes() == newest
     kept = keep.read_snapshot(aside)
     assert kept is not None
