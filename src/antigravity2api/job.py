@@ -12,7 +12,7 @@ in a task of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from antigravity2api.attempt import Attempt, Consumer, Copy, Whole, as_fault
@@ -35,6 +35,7 @@ _STREAM_HEADERS: Headers = [
     (b"x-accel-buffering", b"no"),
 ]
 _JSON = (b"content-type", b"application/json")
+_LONGEST_APPLIED = 1000
 _VERSION = (b"openai-version", b"2020-10-01")
 """Old OpenAI clients read this header and ``openai-processing-ms``, and expect a number in the latter."""
 
@@ -369,7 +370,7 @@ class Job:
         spent = (self.clock() - self.started_at) * 1000
         headers = [(b"openai-processing-ms", b"%d" % spent), _VERSION]
         if (self.call.applied or self.notes or self.encoder is not None) and (applied := self._applied()):
-            headers.append((b"x-antigravity2api-applied", ", ".join(applied)[:1000].encode("ascii", "replace")))
+            headers.append((b"x-antigravity2api-applied", _in_short(applied)))
         return headers
 
     def _applied(self) -> tuple[str, ...]:
@@ -414,6 +415,14 @@ class Job:
         encoder = self.encoder or self.new_encoder()
         self.responder.write(encoder.ping())
         self.last_write = self.clock()
+
+
+def _in_short(notes: Sequence[str]) -> bytes:
+    """Notes as a header has room for: whole ones, as many as fit. ``logs show`` has them all."""
+    text = ", ".join(notes)
+    if len(text) > _LONGEST_APPLIED:
+        text = text[: _LONGEST_APPLIED + 1].rpartition(", ")[0] or text[:_LONGEST_APPLIED]
+    return text.encode("ascii", "replace")
 
 
 def _first_fault(group: BaseExceptionGroup[Fault]) -> Fault:

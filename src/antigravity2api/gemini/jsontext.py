@@ -270,6 +270,8 @@ def _plain(value: Any) -> Any:
 
 
 def _unreadable(reason: str) -> Fault:
+    if "not valid UTF-8" in reason:  # the parser's words speak of surrogates
+        reason = "it is not valid UTF-8"
     return Fault(Kind.INVALID_REQUEST, f"Could not parse the JSON body: {reason.rstrip('.')}.")
 
 

@@ -75,6 +75,7 @@ _SPELLINGS = {
     "topK": r"top[_ -]?k",
     "topP": r"top[_ -]?p",
 }
+_TOO_MUCH = re.compile(r"too (?:many states|deep|complex|large)|(?:schema|max|maximum|nesting) depth|nested too").search
 _ABOUT_RESPONSE = re.compile(r"response_?(?:json_?)?schema").search
 ASKED_AGAIN = "response_format:asked again"
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -278,10 +279,10 @@ def _simpler(call: Call, fault: Fault, text: str, state: RepairState) -> Repair 
     one_of_several = bool(known) or len(single) < len(every)
     no_more_steps = state.left == 1 and not state.done.isdisjoint(Target)
     if single and not formless and (one_of_several or no_more_steps):
-        return _isolated(call, single, now, state)
+        return _isolated(call, single, now, state, text)
     made = _next_form(call, now, state)
     if made is not None or not _ABOUT_RESPONSE(text):
-        return made or (_isolated(call, single, now, state) if single and state.left is not None else None)
+        return made or (_isolated(call, single, now, state, text) if single and state.left is not None else None)
     digest = response_digest(call.request)
     told = described(call)
     if told is None or digest is None:
@@ -296,8 +297,10 @@ def _form(call: Call, state: RepairState) -> Target:
     return Target(call.schema_target) if call.schema_target is not None else state.target
 
 
-def _isolated(call: Call, names: list[str], now: Target, state: RepairState) -> Repair | None:
-    taught, mended = simplified(call, names, state.left, bare=now is Target.ANTIGRAVITY)
+def _isolated(call: Call, names: list[str], now: Target, state: RepairState, text: str) -> Repair | None:
+    # A schema that is too deep or too large stays so when only its keywords become looser ones.
+    bare = now is Target.ANTIGRAVITY or _TOO_MUCH(text) is not None
+    taught, mended = simplified(call, names, state.left, bare=bare)
     if not mended:
         return None
     lesson: Lesson = ("schema", tuple((tool.digest, tool.stage) for tool in taught.mended_tools))

@@ -53,7 +53,10 @@ def run(settings: Settings, *, sandbox: bool, announce: Announce) -> int:
         sys.stderr.write(f"error: {taken.strerror}: choose another one with --port.\n")
         return 1
     except OSError as error:
-        sys.stderr.write(f"error: cannot listen on {settings.host}:{settings.port}: {error.strerror}.\n")
+        sys.stderr.write(
+            f"error: cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
+            "choose another address with --host or --port.\n"
+        )
         return 1
     announce([_url(sock) for sock in sockets])
     board = Board(settings.workers) if settings.workers > 1 else None

@@ -390,3 +390,19 @@ def test_a_refused_wish_is_left_out_the_next_time_only_where_it_is_the_same() ->
     assert (
         max(len(lesson[1]) for lesson in learned.lessons("gemini", "gemini-3.8-flash") if lesson[0] == "thinking") == 16
     )
+
+
+@pytest.mark.parametrize(
+    ("reason", "stage"),
+    [
+        ("parameters.properties[a].oneOf: unsupported", "loosened"),
+        ("parameters.properties[depth].type: invalid", "loosened"),
+        ("parameters: schema exceeds the maximum depth", "reduced"),
+        ("parameters: produces a constraint that has too many states for serving", "reduced"),
+    ],
+)
+def test_a_tool_that_is_too_much_is_reduced_at_once(reason: str, stage: str) -> None:
+    tools = [{"functionDeclarations": [{"name": name, "parametersJsonSchema": {"type": "object"}} for name in "fg"]}]
+    made = repair(make(request={"tools": tools}), refusal(f"tools[0].function_declarations[1].{reason}"), RepairState())
+    assert made is not None
+    assert made.note == f"tool.g:{stage}"
