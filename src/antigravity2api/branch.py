@@ -26,6 +26,7 @@ from antigravity2api.gemini.types import Response
 from antigravity2api.journal import Capture
 from antigravity2api.pool import Lease
 from antigravity2api.upstreams.base import Sink
+from antigravity2api.upstreams.errors import CAPACITY_REASONS
 
 _AGAIN = {
     Kind.UPSTREAM_ERROR: 1,
@@ -404,7 +405,7 @@ class Branch:
             return self._next_upstream()
         self._again[fault.kind] = count + 1
         self._emptied = self._emptied or fault.kind is Kind.EMPTY
-        if fault.kind is Kind.OVERLOADED:
+        if fault.reason in CAPACITY_REASONS and not count:
             del self._tried[-1:]  # the model has no room, whoever asks; and the prompt cache is with this credential
         return True
 

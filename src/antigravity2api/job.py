@@ -214,8 +214,8 @@ class Job:
             async with asyncio.TaskGroup() as group:
                 for branch in branches:
                     group.create_task(branch.run())
-        except* Fault as group_of_faults:
-            raise _first_fault(group_of_faults) from None
+        except BaseExceptionGroup as failures:  # what `except*` raises comes wrapped once more before Python 3.11.4
+            raise _first_fault(failures) from None
         if self.encoder is not None:
             self.deliver(self.encoder.finish(), self.clock())
             self.responder.end()
@@ -425,7 +425,8 @@ def _in_short(notes: Sequence[str]) -> bytes:
     return text.encode("ascii", "replace")
 
 
-def _first_fault(group: BaseExceptionGroup[Fault]) -> Fault:
+def _first_fault(group: BaseExceptionGroup[BaseException]) -> Fault:
+    """The first fault among failures; raises the group where there is none."""
     for error in group.exceptions:
         if isinstance(error, Fault):
             return error

@@ -74,7 +74,8 @@ _CREDENTIAL_REASONS = frozenset(
     }
 )
 _QUOTA_REASONS = frozenset({"RATE_LIMIT_EXCEEDED", "QUOTA_EXHAUSTED", "INSUFFICIENT_G1_CREDITS_BALANCE"})
-_CAPACITY_REASONS = frozenset({"MODEL_CAPACITY_EXHAUSTED", "MODEL_CAPACITY_EXCEEDED"})
+CAPACITY_REASONS = frozenset({"MODEL_CAPACITY_EXHAUSTED", "MODEL_CAPACITY_EXCEEDED"})
+"""A model has no room left, whichever account asks."""
 _SPENT_REASONS = frozenset({"QUOTA_EXHAUSTED", "INSUFFICIENT_G1_CREDITS_BALANCE", "LIMIT_ZERO"})
 
 _BAD_KEY = re.compile(
@@ -436,7 +437,7 @@ def is_link(text: str) -> bool:
 
 def _judge(error: UpstreamError) -> Fault:
     status = error.status
-    if error.reason in _CAPACITY_REASONS:
+    if error.reason in CAPACITY_REASONS:
         return _fault(Kind.OVERLOADED, error, Retry.SAME)
     if status == 429 or (status == 403 and error.reason in _QUOTA_REASONS):
         return _quota(error)
