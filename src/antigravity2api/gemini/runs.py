@@ -25,38 +25,39 @@ _LONGEST_AROUND = 4096
 class Run:
     """What the events of a run have in common; made by ``common``."""
 
-    __slots__ = ("_after", "_around", "_bare", "_before", "_last", "_start")
+    __slots__ = ("_after", "_around", "_bare", "_before", "_last", "_rest", "_start", "_tail")
 
-    def __init__(self, before: bytes, after: bytes, middle: bytes | None = None, last: bytes = b"") -> None:
+    def __init__(self, before: bytes, after: bytes, middle: bytes, last: bytes) -> None:
         self._before = before
         """Up to the text."""
         self._after = after
         """From the text's closing quote to the first counter that grows."""
-        self._bare = None if middle is None else middle.translate(None, _DIGITS)
-        """The growing counters and what stands between them, without digits; None where none grow."""
+        self._bare = middle.translate(None, _DIGITS)
+        """The growing counters and what stands between them, without digits."""
         self._last = last
         """All that follows."""
         self._start = len(before)
         self._around = len(after)
+        self._rest = -len(last)
+        self._tail = len(after) + len(middle) + len(last)
+        """How much followed the text lately: it changes only where a counter gets another digit."""
 
     def text_of(self, event: bytes) -> str | None:
         """The text of an event of this run; None for any other event, right or wrong."""
         start = self._start
-        if event[:start] != self._before:
+        if event[:start] != self._before or event[self._rest :] != self._last:
             return None
-        # JSON has no bare quote within a string, so the first place that reads so is the text's end, or none is.
-        end = event.find(self._after, start)
-        if end < 0:
-            return None
-        rest = event[end + self._around :]
-        if rest != self._last:
-            last = self._last
-            if (
-                self._bare is None
-                or not rest.endswith(last)
-                or rest[: -len(last)].translate(None, _DIGITS) != self._bare
-            ):
+        end = len(event) - self._tail
+        middle = end + self._around
+        if end < start or event[end:middle] != self._after:
+            # JSON has no bare quote within a string, so the first place that reads so is the text's end, or none is.
+            end = event.find(self._after, start)
+            middle = end + self._around
+            if end < 0 or middle > len(event) + self._rest:
                 return None
+            self._tail = len(event) - end
+        if event[middle : self._rest].translate(None, _DIGITS) != self._bare:
+            return None
         try:
             text = _loads(event[start : end + 1])
         except ValueError:
@@ -80,7 +81,7 @@ def common(one: bytes, two: bytes, chunk: Mapping[str, Any], members: int) -> Ru
     if one[: first[0]] != before or len(before) + len(tail) > _LONGEST_AROUND or not tail.endswith(b"}"):
         return None
     if tail == other:
-        return Run(before, tail)
+        return Run(before, tail[:-1], b"", tail[-1:])
     start, stop = _differing(tail, other)
     middle = tail[start:stop]
     counters = tail.find(_COUNTERS)

@@ -88,10 +88,14 @@ def test_counters_may_stay_or_be_missing() -> None:
     assert run.text_of(event("c", 9)) == "c"
     assert run.text_of(event("c", 10)) is None
     assert run.text_of(event("c", 9) + b"}") is None
+    assert run.text_of(event("c", 9)[:-1]) is None
+    assert run.text_of(event("longer than before", 9)[:-1]) is None
     bare = b'{"candidates":[{"content":{"parts":[{"text":"%b"}]}}]}'
     run = run_of(bare % b"a", bare % b"b")
     assert run is not None
     assert run.text_of(bare % b"hello") == "hello"
+    for cut in range(len(bare % b"hello")):
+        assert run.text_of((bare % b"hello")[:cut]) is None
 
 
 _COUNTER = re.compile(rb"(Count\": ?)[0-9]*")
