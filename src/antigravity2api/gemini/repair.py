@@ -75,7 +75,7 @@ _SPELLINGS = {
     "topK": r"top[_ -]?k",
     "topP": r"top[_ -]?p",
 }
-_TOO_MUCH = re.compile(r"too (?:many states|deep|complex|large)|(?:schema|max|maximum|nesting) depth|nested too").search
+_TOO_MUCH = re.compile(r"too (?:many states|deep|large)|(?:schema|max|maximum|nesting) depth|nested too").search
 _ABOUT_RESPONSE = re.compile(r"response_?(?:json_?)?schema").search
 ASKED_AGAIN = "response_format:asked again"
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
