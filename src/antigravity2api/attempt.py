@@ -308,7 +308,7 @@ class Attempt:
     def count_last(self) -> None:
         """Let the consumer know all counters so far, if they can be read."""
         if self._uncounted is not None:
-            with suppress(Exception):
+            with suppress(Fault):
                 self._catch_up()
 
     def _catch_up(self) -> None:

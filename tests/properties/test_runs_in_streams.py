@@ -21,9 +21,10 @@ from antigravity2api.upstreams.gemini_api import GeminiApi
 from fakes.chat_answer import ORIGIN, make_box, make_call
 
 ADDRESS = Address("127.0.0.1", 1, tls=False)
-_TEXT = st.text(min_size=1, max_size=8) | st.sampled_from(
-    ['"}],"role":"model"', '\\"', "}]}", "\u2028", '"text":"', "7"]
-)
+_HALF = "half a pair"
+"""Stands for half a surrogate pair, which only a tolerant parser reads."""
+_ODD_TEXTS = [_HALF, '"}],"role":"model"', '\\"', "}]}", "\u2028", '"text":"', "7"]
+_TEXT = st.text(min_size=1, max_size=8) | st.sampled_from(_ODD_TEXTS)
 
 
 @st.composite
@@ -97,7 +98,9 @@ def test_runs_change_nothing(parts: list[list[dict[str, Any]]], wrapped: bool, b
             {"response": event, "traceId": "t"} if wrapped else event,
             ensure_ascii=False,
             separators=None if blanks else (",", ":"),
-        ).encode()
+        )
+        .encode()
+        .replace(_HALF.encode(), b"\\ud83d")
         for part in parts
         for event in part
     ]

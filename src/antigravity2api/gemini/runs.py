@@ -74,7 +74,7 @@ def common(one: bytes, two: bytes, chunk: Mapping[str, Any], members: int) -> Ru
     if text is None:
         return None
     first, second = _place(one), _place(two)
-    if first is None or second is None or _loads(two[second[0] : second[1]]) != text:
+    if first is None or second is None or _string(two[second[0] : second[1]]) != text:
         return None
     before, tail = two[: second[0]], two[second[1] - 1 :]
     other = one[first[1] - 1 :]
@@ -119,6 +119,14 @@ def _place(event: bytes) -> tuple[int, int] | None:
             return None
         if (end - len(event[:end].rstrip(b"\\"))) % 2 == 0:
             return (start, end + 1) if event[start : start + 1] == b'"' else None
+
+
+def _string(data: bytes) -> Any:
+    """A JSON text's value; None for one that only a more tolerant parser reads."""
+    try:
+        return _loads(data)
+    except ValueError:
+        return None
 
 
 def _differing(one: bytes, other: bytes) -> tuple[int, int]:

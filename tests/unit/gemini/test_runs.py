@@ -126,3 +126,10 @@ def test_whatever_is_said_to_be_known_reads_so_when_parsed(data: st.DataObject) 
     for whole in (read, expected):
         whole.get("response", whole).pop("usageMetadata")
     assert read == expected
+
+
+@pytest.mark.parametrize("half", [b"\\ud83d", b"\xff", b"\\x"])
+def test_a_text_that_only_a_tolerant_parser_reads_begins_no_run(half: bytes) -> None:
+    chunk = json.loads(event("?", 10))
+    assert common(event("a", 9), event("?", 10).replace(b"?", half), chunk, 1) is None
+    assert common(event("?", 9).replace(b"?", half), event("b", 10), json.loads(event("b", 10)), 1) is None
