@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -311,8 +312,12 @@ def test_a_folder_that_cannot_be_written_costs_no_answer(start: Starts, upstream
     upstream.default = HELLO
     gateway = start(capture="on")
     gateway.data_dir.joinpath("logs").mkdir(exist_ok=True)
-    show(gateway, ask(gateway))  # written: nobody makes the folder anew while it is moved
     folder = gateway.data_dir / "logs"
+    identity = (ask(gateway).header("x-request-id") or "").encode()
+    end = time.monotonic() + 10  # until it is written: nobody makes the folder anew while it is moved
+    while not any(identity in file.read_bytes() for file in folder.rglob("*.jsonl")):
+        assert time.monotonic() < end
+        time.sleep(0.01)
     moved = folder.rename(gateway.data_dir / "elsewhere")
     folder.write_text("a file")
     for _ in range(3):
